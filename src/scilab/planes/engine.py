@@ -1,0 +1,506 @@
+"""The control plane: where work runs. One engine, one private Parsl kernel, any number of sessions.
+
+The backlog stays on our side: a worker has at most a task or two, so stop and pause act at once (Parsl itself
+cannot cancel). A task is registered before it is sent, ends exactly once (:meth:`Engine._end`), and what comes back
+is plain data, so that nothing a task raises can hurt the engine.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import pickle
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from . import worker
+from .pool import ConfigPool, Pool, ProcessPool, ThreadPool, bounded_torch, globus_config, usable_cores
+from .session import Session
+from .store import Store
+from .tasks import Completion, EngineError, Failure, Report, Task, Timing
+
+WATCH_S = 0.2
+SILENCE_S = 6.0
+"""With tasks sent, all local workers idle and no result for so long, the pool has lost its way (a worker that was
+killed may have held a queue's lock) and is started anew."""
+RESTARTS = 3
+CREDENTIALS = ("login", "credential", "token", "401", "403", "unauthorized", "forbidden", "auth")
+
+
+class Engine:
+    """Runs tasks on threads, processes, a cluster or Globus Compute, all through Parsl.
+
+    Use :meth:`threads`, :meth:`processes`, :meth:`parsl`, :meth:`globus`, :meth:`virtual` or :meth:`named`. Starts
+    by itself, in the background, with the first task. ``state`` is one of new, starting, ready, paused, failed,
+    closed. Close it, or use it in a ``with``; if the kernel dies its processes die too.
+    """
+
+    def __init__(self, pool: Callable[[], Pool], name: str) -> None:
+        self._make_pool = pool
+        self.pool = pool()
+        self.name = name
+        self.state = "new"
+        self.error: str | None = None
+        self.restarts = 0
+        self._store: Store | None = None
+        self._lock = threading.RLock()
+        self._sessions: deque[Session] = deque()
+        self._sent: dict[int, Task] = {}
+        self._given_up: dict[tuple[int, int], list] = {}
+        self._heard = time.monotonic()
+        self._ready = threading.Event()
+        _open_engines.add(self)
+
+    @classmethod
+    def threads(cls, workers: int = 2) -> Engine:
+        """``workers`` threads of this process: first result in a fraction of a second; a thread cannot be killed, so
+        a task that ignores its time limit is left behind and its slot given to another thread.
+        """
+        _whole(workers)
+        return cls(lambda: ThreadPool(workers), f"threads({workers})")
+
+    @classmethod
+    def processes(cls, workers: int = 2, gpus: int | None = None) -> Engine:
+        """``workers`` processes of this machine (Parsl's HTEX), each with one OpenMP thread and, where there are
+        ``gpus``, one GPU in turn (None: all that torch sees).
+
+        Raises:
+            ValueError: more GPUs asked for than there are.
+        """
+        _whole(workers)
+        return cls(lambda: ProcessPool(workers, gpus), f"processes({workers})")
+
+    @classmethod
+    def parsl(cls, config: Any, store: Store | None = None, workers: int | None = None) -> Engine:
+        """Any Parsl ``Config`` with one executor: Slurm, PBS, Flux… ``store`` must be seen from its workers (default:
+        files below the Config's ``run_dir``); ``workers`` is read off the Config when it can be.
+        """
+        return cls(lambda: ConfigPool(config, store, workers), f"parsl({config.executors[0].label})")
+
+    @classmethod
+    def globus(cls, endpoint_id: str, store: Store, workers: int = 8, run_dir: str = "runinfo") -> Engine:
+        """A Globus Compute endpoint, through Parsl's executor. When the sign-in expires the engine pauses, keeps
+        every task, and says what to do; then :meth:`unpause`.
+        """
+        config = globus_config(endpoint_id, run_dir)
+        return cls(lambda: ConfigPool(config, store, workers), f"globus({endpoint_id[:8]})")
+
+    @classmethod
+    def virtual(cls, duration: Callable[[Any], float], workers: int = 2, inner: Engine | None = None) -> Any:
+        """Real results in simulated time: see :class:`scilab.planes.virtual.VirtualEngine`."""
+        from .virtual import VirtualEngine
+
+        return VirtualEngine(duration, workers, inner)
+
+    @classmethod
+    def named(cls, engine: Any) -> tuple[Any, bool]:
+        """An engine from what a user gave, and whether it was made here (and is to be closed by who asked).
+
+        Raises:
+            ValueError: not an engine, nor the name of one.
+        """
+        if isinstance(engine, str):
+            word, _, count = engine.partition(":")
+            if word in ("threads", "processes") and (not count or count.isdigit()):
+                return getattr(cls, word)(int(count) if count else usable_cores()), True
+        elif hasattr(engine, "session"):
+            return engine, False
+        raise ValueError(
+            f"engine is {engine!r}; give 'threads', 'processes', either with a count ('threads:4'), or an Engine"
+        )
+
+    @property
+    def workers(self) -> int:
+        return self.pool.workers
+
+    @property
+    def store(self) -> Store:
+        """The engine's data plane, made when first used."""
+        with self._lock:
+            if self._store is None:
+                self._store = self.pool.store()
+            return self._store
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Engine.{self.name}: {self.state}"
+
+    def start(self) -> Engine:
+        """Begin to start, in the background; tasks may be submitted at once."""
+        with self._lock:
+            if self.state == "new":
+                self.state = "starting"
+                threading.Thread(target=self._start, name="scilab-engine-start", daemon=True).start()
+                threading.Thread(target=self._watch, args=(weakref.ref(self),), name="scilab-engine-watch", daemon=True).start()
+        return self
+
+    def wait_ready(self, timeout_s: float = 60.0) -> Engine:
+        """Wait until the engine can take tasks.
+
+        Raises:
+            EngineError: it cannot start, or has not within ``timeout_s``.
+        """
+        self.start()
+        if not self._ready.wait(timeout_s):
+            raise EngineError(f"{self.name} did not start within {timeout_s:g} s; see {self.pool.folder} for Parsl's logs")
+        if self.state in ("failed", "closed"):
+            raise EngineError(self.error or f"{self.name} is closed")
+        return self
+
+    def session(self, name: str = "") -> Session:
+        """A line of its own for one capability; sessions share the workers in turn."""
+        session = Session(self, name)
+        with self._lock:
+            if self.state in ("failed", "closed"):
+                raise EngineError(self.error or f"{self.name} is closed; make a new engine")
+            self._sessions.append(session)
+        return session
+
+    def close(self) -> None:
+        """End every task and process of this engine and clear its data plane. Idempotent."""
+        with self._lock:
+            if self.state == "closed":
+                return
+            starting, self.state = self.state == "starting", "closed"
+            for session in list(self._sessions):
+                session.closed = True
+                self.forget(session)
+        if starting:
+            self._ready.wait(30)
+        self.pool.close()
+        self._ready.set()
+        if not self.pool.processes:
+            worker.forget_cached()
+        with self._lock:
+            if self._store is not None:
+                self._store.close()
+        _open_engines.discard(self)
+
+    # ---- from sessions -------------------------------------------------------------------------------------------
+
+    def accept(self, task: Task) -> None:
+        self.start()
+        with self._lock:
+            if self.state in ("failed", "closed"):
+                raise EngineError(self.error or f"{self.name} is closed; make a new engine")
+            task.session.backlog.append(task)
+        self.pump()
+
+    def pump(self) -> None:
+        """Send what there is room for: the sessions in turn, so that none starves another."""
+        while True:
+            with self._lock:
+                if self.state != "ready" or len(self._sent) >= self.pool.capacity:
+                    return
+                task = None
+                for _ in range(len(self._sessions)):
+                    self._sessions.rotate(-1)
+                    session = self._sessions[-1]
+                    if session.backlog and not session.paused:
+                        task = session.backlog.popleft()
+                        break
+                if task is None:
+                    return
+                task.attempts += 1
+                task.sent, task.begun = time.time(), []
+                # Registered before it is sent: a fast task must not come back unknown.
+                self._sent[task.number] = session.running[task.number] = task
+                pool, attempt = self.pool, task.attempts
+            try:
+                future = pool.send(task)
+            except TypeError as error:
+                self._end(task, None, Failure("unsendable", type(error).__name__, f"its arguments: {error}"))
+                continue
+            except Exception as error:
+                if self.state == "closed" or task.ended:
+                    continue
+                failure = worker._describe("unsendable" if "pickle" in str(error).lower() else "engine", error)
+                self._end(task, None, Failure(*failure))
+                continue
+            future.add_done_callback(lambda f, task=task, attempt=attempt: self._returned(task, attempt, f))
+
+    def cancel(self, session: Session, number: int) -> None:
+        with self._lock:
+            task = session.running.get(number) or next((t for t in session.backlog if t.number == number), None)
+            if task is None:
+                return
+            with contextlib.suppress(ValueError):
+                session.backlog.remove(task)
+        self._give_up(task, Failure("cancelled", "Cancelled", "given up by its session"))
+
+    def forget(self, session: Session) -> None:
+        """A session closes: its tasks end now, without a completion."""
+        with self._lock:
+            tasks = [*session.backlog, *session.running.values()]
+            session.backlog.clear()
+            with contextlib.suppress(ValueError):
+                self._sessions.remove(session)
+        for task in tasks:
+            self._give_up(task, Failure("cancelled", "Cancelled", "its session closed"))
+
+    def unpause(self) -> None:
+        """Go on after an expired sign-in has been renewed."""
+        with self._lock:
+            if self.state == "paused":
+                self.state, self.error = "ready", None
+        self.pump()
+
+    # ---- the life of a task --------------------------------------------------------------------------------------
+
+    def _returned(self, task: Task, attempt: int, future: Future) -> None:
+        with self._lock:
+            self._heard = time.monotonic()
+            late = self._given_up.pop((task.number, attempt), None)
+            if late is not None and self._store is not None:
+                self._store.clear_behind(task.outputs)
+            if task.ended or task.attempts != attempt:
+                return
+        error = future.exception()
+        if error is not None:
+            self._trouble(task, error)
+            return
+        report: Report = future.result()
+        edges, created = report.edges
+        self.store.add_edges(edges)
+        task.session.cache.update(hits=report.hits, misses=report.misses)
+        if report.failure is not None:
+            failure = Failure(*report.failure)
+            if failure.kind in ("raised", "timeout") and task.attempts <= task.retries:
+                self._again(task)
+                return
+            for key in created:
+                self.store.adopt(key)
+                self.store.release(key)
+            self._end(task, None, failure, report)
+            return
+        value = report.value
+        if self.pool.processes:
+            try:
+                value = pickle.loads(value)
+            except BaseException as broken:
+                failure = Failure(
+                    "unsendable", type(broken).__name__,
+                    f"what the task returned cannot be read here ({worker._text(broken)}); return plain data",
+                )  # fmt: skip
+                self._end(task, None, failure, report)
+                return
+        for key in created:
+            self.store.adopt(key)
+        self._end(task, value, None, report, created)
+
+    def _trouble(self, task: Task, error: BaseException) -> None:
+        """Parsl itself brought no report: a worker died, a sign-in expired, or the executor broke."""
+        name = type(error).__name__
+        text = f"{name}: {worker._text(error)}"
+        if name in ("WorkerLost", "ManagerLost"):
+            stack = self.pool.late(task)
+            if stack is not None:
+                failure = Failure("timeout", "TimeoutError", f"ran longer than its limit of {task.timeout_s:g} s", stack)
+                if task.attempts <= task.retries:
+                    self._again(task)
+                else:
+                    self._end(task, None, failure)
+                return
+            task.losses += 1
+            if task.losses <= 1 or task.attempts <= task.retries:
+                self._again(task)
+            else:
+                self._end(task, None, Failure(
+                    "lost", name, f"its worker process died on each of {task.losses} attempts (a crash, or out of memory); "
+                    "the task is not tried again",
+                ))  # fmt: skip
+        elif self._is_credentials(text):
+            with self._lock:
+                task.attempts -= 1
+                self._unsend(task)
+                task.session.backlog.appendleft(task)
+                if self.state == "ready":
+                    self.state = "paused"
+                    self.error = f"the sign-in has expired or was refused ({text}); sign in again, then engine.unpause()"
+                    for session in self._sessions:
+                        session.inbox.put({"command": "engine paused", "reason": self.error})
+        elif self.state == "closed":
+            self._end(task, None, Failure("cancelled", "Cancelled", "the engine was closed"))
+        elif self.pool.health() is not None:
+            self._again(task)
+        else:
+            self._end(task, None, Failure("engine", name, worker._text(error)))
+
+    def _is_credentials(self, text: str) -> bool:
+        return self.name.startswith(("globus", "parsl")) and any(word in text.lower() for word in CREDENTIALS)
+
+    def _again(self, task: Task) -> None:
+        with self._lock:
+            self._unsend(task)
+            if not task.ended:
+                task.session.backlog.appendleft(task)
+        self.pump()
+
+    def _unsend(self, task: Task) -> None:
+        self._sent.pop(task.number, None)
+        task.session.running.pop(task.number, None)
+
+    def _give_up(self, task: Task, failure: Failure) -> None:
+        """End a task that may still be running somewhere; its worker is told, later results are dropped."""
+        with self._lock:
+            if task.ended:
+                return
+            if task.number in self._sent:
+                self._given_up[task.number, task.attempts] = [task, time.monotonic(), False]
+            self._end(task, None, failure, pump=False)
+        if self.pool.processes and task.sent is not None:
+            self.pool.drop(task, hard=False)
+        self.pump()
+
+    def _end(self, task: Task, value: Any, failure: Failure | None, report: Report | None = None,
+             created: tuple = (), pump: bool = True) -> None:  # fmt: skip
+        """The only place where a task ends."""
+        with self._lock:
+            if task.ended:
+                return
+            task.ended = True
+            self._unsend(task)
+            for key in (*task.uses, *(task.outputs if failure is not None else ())):
+                with contextlib.suppress(ValueError):
+                    self.store.release(key)
+            timing = Timing(task.submitted, report.started if report else None, report.ended if report else time.time())
+            completion = Completion(
+                task.number, task.tag, value, failure, timing, report.worker if report else None, task.attempts
+            )
+            made = (*task.outputs, *created) if failure is None else ()
+            if not task.session.closed:
+                task.session.deliver(completion, made)
+            else:
+                for key in made:
+                    with contextlib.suppress(ValueError):
+                        self.store.release(key)
+        if pump:
+            self.pump()
+
+    # ---- the life of the engine ----------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        bounded_torch()
+        try:
+            self.pool.start()
+        except BaseException as error:
+            self._fail(f"{self.name} cannot start: {error}; Parsl's logs are in {self.pool.folder}")
+            return
+        with self._lock:
+            if self.state == "starting":
+                self.state = "ready"
+            self._heard = time.monotonic()
+            self._ready.set()
+        self.pump()
+
+    def _fail(self, reason: str) -> None:
+        with self._lock:
+            if self.state in ("failed", "closed"):
+                self._ready.set()
+                return
+            self.state, self.error = "failed", reason
+            self._ready.set()
+            sessions = list(self._sessions)
+            for session in sessions:
+                for task in [*session.backlog, *session.running.values()]:
+                    self._end(task, None, Failure("engine", "EngineError", reason), pump=False)
+                session.backlog.clear()
+                session.inbox.put(EngineError(reason))
+
+    @staticmethod
+    def _watch(reference: weakref.ref) -> None:
+        """Every fifth of a second: late threads, deaf tasks, a broken pool. Holds no engine alive."""
+        while True:
+            time.sleep(WATCH_S)
+            engine = reference()
+            if engine is None or engine.state in ("closed", "failed"):
+                return
+            # A fault of the watch must not end the watch.
+            with contextlib.suppress(Exception):
+                engine._look()
+            del engine
+
+    def _look(self) -> None:
+        if self.state == "starting":
+            problem = self.pool.starting_problem()
+            if problem:
+                self._fail(f"{self.name} cannot start: {problem}; Parsl's logs are in {self.pool.folder}")
+            return
+        now = time.time()
+        with self._lock:
+            sent = list(self._sent.values())
+        if not self.pool.processes:
+            for task in sent:
+                if task.timeout_s is not None and task.begun and now - task.begun[0] > task.timeout_s:
+                    self._late_thread(task)
+            return
+        for task, since, told in list(self._given_up.values()):
+            if not told and time.monotonic() - since > worker.GRACE_S:
+                self._given_up[task.number, task.attempts][2] = True
+                self.pool.drop(task, hard=True)
+        problem = self.pool.health()
+        if problem is None and sent and time.monotonic() - self._heard > SILENCE_S:
+            doing = self.pool.doing()
+            recent = min(now - task.sent for task in sent) < SILENCE_S
+            if doing and not recent and not any(doing.values()):
+                problem = f"no result for {SILENCE_S:g} s although all workers are idle"
+        if problem is not None:
+            self._restart(problem)
+
+    def _late_thread(self, task: Task) -> None:
+        text = f"ran longer than its limit of {task.timeout_s:g} s; its thread cannot be ended and was replaced"
+        with self._lock:
+            if task.ended or task.number not in self._sent:
+                return
+            if task.attempts <= task.retries:
+                self._given_up[task.number, task.attempts] = [task, time.monotonic(), True]
+                self._again(task)
+                return
+        self._give_up(task, Failure("timeout", "TimeoutError", text))
+
+    def _restart(self, problem: str) -> None:
+        """A new pool for the tasks of a broken one; no task is lost, each is sent again."""
+        with self._lock:
+            if self.state != "ready":
+                return
+            if self.restarts >= RESTARTS:
+                self._fail(f"{self.name} broke {self.restarts + 1} times, last: {problem}; make a new engine")
+                return
+            self.restarts += 1
+            self.state = "starting"
+            self._ready.clear()
+            old, self.pool = self.pool, self._make_pool()
+            for task in list(self._sent.values()):
+                self._unsend(task)
+                task.session.backlog.appendleft(task)
+            self._given_up.clear()
+        threading.Thread(target=old.close, daemon=True).start()
+        self._start()
+
+
+def _whole(workers: int) -> None:
+    if not isinstance(workers, int) or workers < 1:
+        raise ValueError(f"workers is {workers!r}; give a whole number, 1 or more (this machine has {usable_cores()} cores)")
+
+
+_open_engines: weakref.WeakSet = weakref.WeakSet()
+
+
+def close_all() -> None:
+    """Close every engine that is still open, at the end of the process: no worker outlives it."""
+    for engine in list(_open_engines):
+        with contextlib.suppress(Exception):
+            engine.close()
+
+
+atexit.register(close_all)

@@ -1,0 +1,171 @@
+"""A capability's own line to an engine: it submits tasks, then waits for what comes next."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import queue
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle
+
+from .store import INLINE_BYTES, Address, Key
+from .tasks import Completion, EngineError, Stopped, Task
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+
+_numbers = itertools.count(1)
+
+
+class Session:
+    """Submits to one engine and receives its completions, and people's commands, through one queue.
+
+    Made by :meth:`Engine.session`. :meth:`submit` and :meth:`next` belong to the one thread that drives the
+    capability; :meth:`send` may be called from anywhere.
+    """
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        self.engine, self.name = engine, name
+        self.inbox: queue.SimpleQueue = queue.SimpleQueue()
+        self.backlog: deque[Task] = deque()
+        self.running: dict[int, Task] = {}
+        self.paused = False
+        self.stopped = threading.Event()
+        self.closed = False
+        self.cache: Counter = Counter()
+        """Hits and misses of the workers' caches, over all tasks so far."""
+        self._functions: dict[int, tuple[Callable, bytes | Key]] = {}
+        self._undelivered: dict[int, tuple] = {}
+
+    @property
+    def waiting(self) -> int:
+        """Tasks submitted and not yet ended."""
+        return len(self.backlog) + len(self.running)
+
+    def submit(
+        self,
+        function: Callable,
+        *args: Any,
+        tag: Any = None,
+        timeout_s: float | None = None,
+        retries: int = 0,
+        uses: tuple[Key, ...] = (),
+        outputs: tuple[Address, ...] = (),
+        **kwargs: Any,
+    ) -> int:
+        """Ask for ``function(*args, **kwargs)`` on a worker; returns the task's number at once.
+
+        ``uses`` are keys the task reads: each is leased until the task has ended. ``outputs`` are addresses it may
+        write: released when it fails, else the caller's to release. ``timeout_s`` limits one attempt. ``retries``
+        is how often it is tried again after raising or running late; a task whose worker died is tried once more
+        in any case. ``tag`` comes back with the completion.
+
+        Raises:
+            ValueError: a limit or number of retries that makes no sense.
+            EngineError: the session or its engine is closed.
+        """
+        if timeout_s is not None and not timeout_s > 0:
+            raise ValueError(f"timeout_s is {timeout_s}; give a number of seconds above 0, or None for no limit")
+        if retries < 0 or retries != int(retries):
+            raise ValueError(f"retries is {retries}; give a whole number, 0 or more")
+        if self.closed:
+            raise EngineError("this session is closed; open another with engine.session()")
+        for key in uses:
+            self.engine.store.lease(key)
+        task = Task(
+            next(_numbers), tag, function, args, kwargs, timeout_s, retries, tuple(uses), tuple(outputs), time.time(), self
+        )  # fmt: skip
+        self.engine.accept(task)
+        return task.number
+
+    def send(self, command: Any) -> None:
+        """A person's act: ``"pause"``, ``"resume"``, ``"stop"``, or a dict for the capability. Thread-safe."""
+        if command == "stop":
+            self.stopped.set()
+        self.inbox.put(command)
+
+    def next(self, timeout_s: float | None = None) -> Completion | dict | None:
+        """Wait for a task to end, or for a person: a :class:`Completion` or a dict command.
+
+        While paused, nothing new is sent to workers and only commands come through; what ends meanwhile is kept.
+
+        Raises:
+            Stopped: a person asked to stop. Tasks that still run are given up by :meth:`close`.
+            EngineError: the engine failed and cannot go on.
+        """
+        kept: list[Completion] = []
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            if self.stopped.is_set():
+                raise Stopped
+            try:
+                item = self.inbox.get(timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                return None
+            if self.stopped.is_set():
+                raise Stopped
+            if item == "pause":
+                self.paused = True
+            elif item == "resume":
+                self.paused = False
+                for completion in kept:
+                    self.inbox.put(completion)
+                kept.clear()
+                self.engine.pump()
+            elif isinstance(item, Exception):
+                raise item
+            elif isinstance(item, Completion):
+                if not self.paused:
+                    self._undelivered.pop(item.task, None)
+                    return item
+                kept.append(item)
+            elif isinstance(item, dict):
+                for completion in kept:
+                    self.inbox.put(completion)
+                return item
+
+    def cancel(self, number: int) -> None:
+        """Give one task up: it ends as ``cancelled``, now, whatever its worker does."""
+        self.engine.cancel(self, number)
+
+    def close(self) -> None:
+        """Give up what still waits or runs, and let go of everything it leased. Idempotent; does not wait."""
+        if self.closed:
+            return
+        self.closed = True
+        self.engine.forget(self)
+        held = [key for keys in self._undelivered.values() for key in keys]
+        held += [blob for _, blob in self._functions.values() if isinstance(blob, Key)]
+        self._undelivered.clear()
+        self._functions.clear()
+        for key in held:
+            # The caller may have released it, or the store may be closed.
+            with contextlib.suppress(ValueError):
+                self.engine.store.release(key)
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def sendable(self, task: Task) -> tuple[bytes, bytes | Key]:
+        """A task's arguments and function as bytes; the function is pickled once and, if large, goes by key."""
+        function, held = self._functions.get(id(task.function), (task.function, None))
+        if held is None:
+            held = cloudpickle.dumps(function)
+            if len(held) >= INLINE_BYTES:
+                held = self.engine.store.put(held)
+            self._functions[id(function)] = function, held
+        return cloudpickle.dumps((task.args, task.kwargs)), held
+
+    def deliver(self, completion: Completion, made: tuple) -> None:
+        """The engine's side: hand over the one end of a task, and what it left on the data plane."""
+        self._undelivered[completion.task] = made
+        self.inbox.put(completion)
