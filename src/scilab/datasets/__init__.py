@@ -9,5 +9,14 @@ from .images import image_folder
 from .split import Split
 
 __all__ = [
-    "DATASETS", "DownloadError", "Split", "cifar10", "data_folder", "digits", "fashion_mnist", "fetch", "image_folder", "load",
+    "DATASETS",
+    "DownloadError",
+    "Split",
+    "cifar10",
+    "data_folder",
+    "digits",
+    "fashion_mnist",
+    "fetch",
+    "image_folder",
+    "load",
 ]

@@ -11,7 +11,11 @@ from .fashion import fashion_mnist
 from .images import image_folder
 from .split import Split
 
-DATASETS: dict[str, Callable[[], Split]] = {"digits": digits, "cifar10": cifar10, "fashion_mnist": fashion_mnist}
+DATASETS: dict[str, Callable[[], Split]] = {
+    "digits": digits,
+    "cifar10": cifar10,
+    "fashion_mnist": fashion_mnist,
+}
 
 
 def load(name: str) -> Split:
@@ -20,4 +24,6 @@ def load(name: str) -> Split:
         return DATASETS[name]()
     if Path(name).expanduser().exists():
         return image_folder(name)
-    raise ValueError(f"there is no data set {name!r}; choose one of {', '.join(DATASETS)} or the path of an image tree")
+    raise ValueError(
+        f"there is no data set {name!r}; choose one of {', '.join(DATASETS)} or the path of an image tree"
+    )

@@ -29,15 +29,21 @@ def data_folder() -> Path:
     return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("scilab")) / "datasets"
 
 
-def fetch(urls: str | Sequence[str], target: Path, sha256: str, progress: Progress | None = None,
-          timeout_s: float = 30.0) -> Path:
+def fetch(
+    urls: str | Sequence[str],
+    target: Path,
+    sha256: str,
+    progress: Progress | None = None,
+    timeout_s: float = 30.0,
+) -> Path:
     """Return `target`, downloading it first if it is not there.
 
-    The bytes go to `<target>.part`, which a later call continues, and become `target` in one atomic step once their
-    SHA-256 equals `sha256`. Each of `urls` is tried up to three times, continuing where the last try broke off; the
-    next mirror is for a server that fails. `timeout_s` is the longest silence of a server.
+    The bytes go to `<target>.part`, which a later call continues, and become `target` in one atomic step once
+    their SHA-256 equals `sha256`. Each of `urls` is tried up to three times, continuing where the last try
+    broke off; the next mirror is for a server that fails. `timeout_s` is the longest silence of a server.
 
-    Raises ValueError if a file already at `target` has other contents, DownloadError if none of the urls served it.
+    Raises ValueError if a file already at `target` has other contents, DownloadError if none of the urls
+    served it.
     """
     if target.exists():
         found = _digest(target)
@@ -65,7 +71,9 @@ def fetch(urls: str | Sequence[str], target: Path, sha256: str, progress: Progre
                 part.unlink()  # wrong bytes cannot be continued
                 reasons.append(f"{url}: served a file whose SHA-256 is {found}")
     except OSError as error:  # a full or read-only disk
-        raise DownloadError(f"could not write {part}: {error}; set SCILAB_DATA to a folder with room") from error
+        raise DownloadError(
+            f"could not write {part}: {error}; set SCILAB_DATA to a folder with room"
+        ) from error
     raise DownloadError(
         f"could not download {target.name} ({'; '.join(dict.fromkeys(reasons))}). Without a network, put the file with "
         f"SHA-256 {sha256} at {target}, or set SCILAB_DATA to the folder that holds it, and run this again"
@@ -75,7 +83,9 @@ def fetch(urls: str | Sequence[str], target: Path, sha256: str, progress: Progre
 def _continue(url: str, part: Path, progress: Progress | None, timeout_s: float) -> None:
     """Append to `part` what of `url` is missing; raise ConnectionError if the server stops before its end."""
     have = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"User-Agent": "scilab", **({"Range": f"bytes={have}-"} if have else {})})
+    request = urllib.request.Request(
+        url, headers={"User-Agent": "scilab", **({"Range": f"bytes={have}-"} if have else {})}
+    )
     try:
         response = urllib.request.urlopen(request, timeout=timeout_s)
     except urllib.error.HTTPError as error:
