@@ -126,13 +126,14 @@ def test_doccano_client_still_needs_the_exception():
 
 def test_what_doccano_client_imports_is_installed():
     program = (
-        "import sys, pydantic, pydantic.v1\n"
-        "sys.modules['pydantic'] = pydantic.v1\n"
+        "import sys, pydantic, pydantic.types, pydantic.v1, pydantic.v1.types\n"
+        "real = {name: sys.modules[name] for name in ('pydantic', 'pydantic.types')}\n"
+        "sys.modules |= {'pydantic': pydantic.v1, 'pydantic.types': pydantic.v1.types}\n"
         "import doccano_client\n"
-        "sys.modules['pydantic'] = pydantic\n"
+        "sys.modules |= real\n"
         "client = doccano_client.DoccanoClient('http://127.0.0.1:9')\n"
         "import spacy\n"
-        "print(type(client).__name__, spacy.blank('en')('two words').__len__())\n"
+        "print(type(client).__name__, len(spacy.blank('en')('two words')))\n"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert result.stdout.split() == ["DoccanoClient", "2"], result.stderr

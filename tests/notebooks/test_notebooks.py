@@ -1,0 +1,24 @@
+"""Every notebook runs on one core within Binder's memory; SCILAB_WRITE_RESULTS=1 keeps the table."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from measure import run_on_one_core
+
+FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
+PEAK_MB = 2000  # what Binder allows
+SECONDS = 60  # what a person is asked to wait for the whole notebook, on one core
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_notebook_runs_on_one_core_within_binders_memory(path, tmp_path, report):
+    folder = tmp_path / "notebooks"
+    shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns(".*"))
+    measured = run_on_one_core(folder / path.name, folder)
+    report(measured)
+    assert measured.problems == []
+    assert measured.peak_mb <= PEAK_MB
+    assert measured.seconds < SECONDS
