@@ -141,7 +141,7 @@ class Engine:
             if self.state == "new":
                 self.state = "starting"
                 threading.Thread(target=self._start, name="scilab-engine-start", daemon=True).start()
-                threading.Thread(target=self._watch, args=(weakref.ref(self),), name="scilab-engine-watch", daemon=True).start()
+                threading.Thread(target=_watch, args=(weakref.ref(self),), name="scilab-watch", daemon=True).start()
         return self
 
     def wait_ready(self, timeout_s: float = 60.0) -> Engine:
@@ -152,7 +152,7 @@ class Engine:
         """
         self.start()
         if not self._ready.wait(timeout_s):
-            raise EngineError(f"{self.name} did not start within {timeout_s:g} s; see {self.pool.folder} for Parsl's logs")
+            raise EngineError(f"{self.name} did not start within {timeout_s:g} s; its logs are in {self.pool.folder}")
         if self.state in ("failed", "closed"):
             raise EngineError(self.error or f"{self.name} is closed")
         return self
@@ -305,7 +305,7 @@ class Engine:
         if name in ("WorkerLost", "ManagerLost"):
             stack = self.pool.late(task)
             if stack is not None:
-                failure = Failure("timeout", "TimeoutError", f"ran longer than its limit of {task.timeout_s:g} s", stack)
+                failure = Failure("timeout", "TimeoutError", f"ran past its limit of {task.timeout_s:g} s", stack)
                 if task.attempts <= task.retries:
                     self._again(task)
                 else:
@@ -315,10 +315,8 @@ class Engine:
             if task.losses <= 1 or task.attempts <= task.retries:
                 self._again(task)
             else:
-                self._end(task, None, Failure(
-                    "lost", name, f"its worker process died on each of {task.losses} attempts (a crash, or out of memory); "
-                    "the task is not tried again",
-                ))  # fmt: skip
+                text = f"its worker process died on all {task.losses} attempts (a crash, or out of memory); given up"
+                self._end(task, None, Failure("lost", name, text))
         elif self._is_credentials(text):
             with self._lock:
                 task.attempts -= 1
@@ -326,7 +324,7 @@ class Engine:
                 task.session.backlog.appendleft(task)
                 if self.state == "ready":
                     self.state = "paused"
-                    self.error = f"the sign-in has expired or was refused ({text}); sign in again, then engine.unpause()"
+                    self.error = f"the sign-in has expired or was refused ({text}); sign in, then engine.unpause()"
                     for session in self._sessions:
                         session.inbox.put({"command": "engine paused", "reason": self.error})
         elif self.state == "closed":
@@ -417,19 +415,6 @@ class Engine:
                 session.backlog.clear()
                 session.inbox.put(EngineError(reason))
 
-    @staticmethod
-    def _watch(reference: weakref.ref) -> None:
-        """Every fifth of a second: late threads, deaf tasks, a broken pool. Holds no engine alive."""
-        while True:
-            time.sleep(WATCH_S)
-            engine = reference()
-            if engine is None or engine.state in ("closed", "failed"):
-                return
-            # A fault of the watch must not end the watch.
-            with contextlib.suppress(Exception):
-                engine._look()
-            del engine
-
     def _look(self) -> None:
         if self.state == "starting":
             problem = self.pool.starting_problem()
@@ -458,7 +443,7 @@ class Engine:
             self._restart(problem)
 
     def _late_thread(self, task: Task) -> None:
-        text = f"ran longer than its limit of {task.timeout_s:g} s; its thread cannot be ended and was replaced"
+        text = f"ran past its limit of {task.timeout_s:g} s; its thread cannot be ended and was replaced"
         with self._lock:
             if task.ended or task.number not in self._sent:
                 return
@@ -490,7 +475,20 @@ class Engine:
 
 def _whole(workers: int) -> None:
     if not isinstance(workers, int) or workers < 1:
-        raise ValueError(f"workers is {workers!r}; give a whole number, 1 or more (this machine has {usable_cores()} cores)")
+        raise ValueError(f"workers is {workers!r}; give a whole number from 1 ({usable_cores()} cores are usable here)")
+
+
+def _watch(reference: weakref.ref) -> None:
+    """Every fifth of a second: late threads, deaf tasks, a broken pool. Holds no engine alive."""
+    while True:
+        time.sleep(WATCH_S)
+        engine = reference()
+        if engine is None or engine.state in ("closed", "failed"):
+            return
+        # A fault of the watch must not end the watch.
+        with contextlib.suppress(Exception):
+            engine._look()
+        del engine
 
 
 _open_engines: weakref.WeakSet = weakref.WeakSet()

@@ -14,6 +14,7 @@ POOL = "parsl.executors.high_throughput.process_worker_pool"
 
 
 def main() -> None:
+    """Put the fork server in place of Parsl's spawn context, then be Parsl's pool."""
     import parsl.multiprocessing as parsl_context
 
     context = multiprocessing.get_context("forkserver")
@@ -26,5 +27,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    # Not this file's folder: its `tasks.py` and the like are no top-level modules.
     sys.path[0:1] = []
     main()

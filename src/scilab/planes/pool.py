@@ -74,8 +74,9 @@ class Pool:
         here = str(Path(sys.executable).parent)
         if here not in os.environ.get("PATH", "").split(os.pathsep):
             os.environ["PATH"] = here + os.pathsep + os.environ.get("PATH", "")
-        self.kernel = parsl.DataFlowKernel(self.config())
-        self.executor = next(e for label, e in self.kernel.executors.items() if label != "_parsl_internal")
+        config = self.config()
+        self.executor = config.executors[0]
+        self.kernel = parsl.DataFlowKernel(config)
 
     def send(self, task: Task) -> Future:
         if not self.processes:
@@ -174,8 +175,8 @@ class ProcessPool(Pool):
         found = visible_gpus() if gpus != 0 else []
         if gpus is not None and gpus > len(found):
             raise ValueError(
-                f"{gpus} GPU{'s' if gpus > 1 else ''} asked for, and torch sees {len(found)} here; give gpus=0 to run on "
-                "CPU cores, or install a CUDA build of torch on a machine with a GPU"
+                f"{gpus} GPU{'s' if gpus > 1 else ''} asked for, and torch sees {len(found)} here; give gpus=0 to run "
+                "on CPU cores, or install a CUDA build of torch on a machine with a GPU"
             )
         self.gpus = found if gpus is None else found[:gpus]
         # One task ahead for every worker hides the round trip and still stops at once.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import queue
 import threading
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 
 _numbers = itertools.count(1)
+REMEMBERED = 64
+"""Functions whose pickles a session keeps at hand."""
 
 
 class Session:
@@ -41,7 +44,9 @@ class Session:
         self.cache: Counter = Counter()
         """Hits and misses of the workers' caches, over all tasks so far."""
         self._functions: dict[int, tuple[Callable, bytes | Key]] = {}
+        self._stored: dict[bytes, Key] = {}
         self._undelivered: dict[int, tuple] = {}
+        self._kept: deque[Completion] = deque()
 
     @property
     def waiting(self) -> int:
@@ -79,7 +84,8 @@ class Session:
         for key in uses:
             self.engine.store.lease(key)
         task = Task(
-            next(_numbers), tag, function, args, kwargs, timeout_s, retries, tuple(uses), tuple(outputs), time.time(), self
+            next(_numbers), tag, function, args, kwargs, timeout_s, retries, tuple(uses), tuple(outputs),
+            time.time(), self,
         )  # fmt: skip
         self.engine.accept(task)
         return task.number
@@ -99,36 +105,31 @@ class Session:
             Stopped: a person asked to stop. Tasks that still run are given up by :meth:`close`.
             EngineError: the engine failed and cannot go on.
         """
-        kept: list[Completion] = []
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
             if self.stopped.is_set():
                 raise Stopped
+            if self._kept and not self.paused:
+                return self._delivered(self._kept.popleft())
             try:
                 item = self.inbox.get(timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
             except queue.Empty:
                 return None
             if self.stopped.is_set():
                 raise Stopped
-            if item == "pause":
-                self.paused = True
-            elif item == "resume":
-                self.paused = False
-                for completion in kept:
-                    self.inbox.put(completion)
-                kept.clear()
+            if item in ("pause", "resume"):
+                self.paused = item == "pause"
                 self.engine.pump()
             elif isinstance(item, Exception):
                 raise item
             elif isinstance(item, Completion):
-                if not self.paused:
-                    self._undelivered.pop(item.task, None)
-                    return item
-                kept.append(item)
+                self._kept.append(item)
             elif isinstance(item, dict):
-                for completion in kept:
-                    self.inbox.put(completion)
                 return item
+
+    def _delivered(self, completion: Completion) -> Completion:
+        self._undelivered.pop(completion.task, None)
+        return completion
 
     def cancel(self, number: int) -> None:
         """Give one task up: it ends as ``cancelled``, now, whatever its worker does."""
@@ -141,7 +142,7 @@ class Session:
         self.closed = True
         self.engine.forget(self)
         held = [key for keys in self._undelivered.values() for key in keys]
-        held += [blob for _, blob in self._functions.values() if isinstance(blob, Key)]
+        held += self._stored.values()
         self._undelivered.clear()
         self._functions.clear()
         for key in held:
@@ -161,7 +162,13 @@ class Session:
         if held is None:
             held = cloudpickle.dumps(function)
             if len(held) >= INLINE_BYTES:
-                held = self.engine.store.put(held)
+                # A lambda in a loop is a new function each time round, with the same bytes.
+                digest = hashlib.sha256(held).digest()
+                if digest not in self._stored:
+                    self._stored[digest] = self.engine.store.put(held)
+                held = self._stored[digest]
+            if len(self._functions) >= REMEMBERED:
+                self._functions.clear()
             self._functions[id(function)] = function, held
         return cloudpickle.dumps((task.args, task.kwargs)), held
 

@@ -31,6 +31,7 @@ def wait_for_death(pid: int) -> None:
 
 
 def main() -> int:
+    """Run the command; its exit status is ours."""
     kernel, group, command = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
     # Not the kernel's group: an interrupt of the kernel is not for the workers, and a group can be ended whole.
     if group == "new":

@@ -111,7 +111,9 @@ def run(function: Callable, args: tuple, kwargs: dict, began: list) -> Report:
     return _report(value, failure, started, name)
 
 
-def run_sent(number: int, attempt: int, function: bytes | Key, call: bytes, timeout_s: float | None, board: str) -> Report:
+def run_sent(
+    number: int, attempt: int, function: bytes | Key, call: bytes, timeout_s: float | None, board: str
+) -> Report:
     """Run one task that was sent as bytes to this worker process.
 
     ``board`` is a folder where the worker says what it is doing, if it can write there: the kernel reads it to
@@ -133,7 +135,7 @@ def run_sent(number: int, attempt: int, function: bytes | Key, call: bytes, time
             body, arguments = _function(function), cloudpickle.loads(call)
             value = body(*arguments[0], **arguments[1])
     except TaskTimeout as error:
-        failure = ("timeout", "TimeoutError", f"ran longer than its limit of {timeout_s:g} s", _trace(error))
+        failure = ("timeout", "TimeoutError", f"ran past its limit of {timeout_s:g} s", _trace(error))
     except TaskDropped as error:
         failure = ("cancelled", "Cancelled", "given up while it ran", _trace(error))
     except BaseException as error:
