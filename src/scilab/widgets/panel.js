@@ -1,1 +1,228 @@
-export const widget = {};
+// The panel: controls and progress on top, settings left, live view right, code and journal below.
+// Everything shown comes from the model's traits, so a page that is loaded again shows the same.
+import { chart } from "./chart.js";
+import { h } from "./dom.js";
+import { form } from "./form.js";
+import { runs } from "./runs.js";
+
+const BUTTONS = { launch: ["Launch", "starting"], pause: ["Pause", "pausing"], resume: ["Resume", "starting"], stop: ["Stop", "stopping"] };
+
+// What difference() in delta.py told, done to a picture.
+export function apply(old, change) {
+  if ("value" in change) return change.value;
+  if ("append" in change) return old.concat(change.append);
+  const next = { ...old };
+  for (const key of change.gone) delete next[key];
+  for (const [key, inner] of Object.entries(change.keys)) next[key] = apply(old[key], inner);
+  return next;
+}
+
+// Once a model, however many views it has.
+function initialize({ model }) {
+  const follow = () => {
+    const { base, change } = model.get("change");
+    const picture = model.get("picture");
+    if (base === undefined || picture.version > base) return;
+    if (picture.version < base) model.send({ action: "refresh", args: {} });
+    else model.set("picture", { ...apply(picture, change), version: base + 1 });
+  };
+  model.on("change:change", follow);
+  return () => model.off("change:change", follow);
+}
+
+// Keeps one chart for each entry of `charts`.
+function charts(host) {
+  const kept = new Map();
+  return { update(specs) {
+    for (const [key, made] of kept) {
+      if (!(key in specs)) { made.view.stop(); made.box.remove(); kept.delete(key); }
+    }
+    for (const [key, spec] of Object.entries(specs)) {
+      if (!kept.has(key)) {
+        const box = h("div");
+        host.append(box);
+        kept.set(key, { box, view: chart(box) });
+      }
+      kept.get(key).view.update(spec);
+    }
+  }, stop() { for (const { view } of kept.values()) view.stop(); } };
+}
+
+function pairs(caption, heads, rows, none) {
+  if (!rows.length) return h("p", { class: "scilab-quiet" }, none);
+  return h("table", { class: "scilab-pairs" }, h("caption", {}, caption), h("thead", {}, h("tr", {}, heads.map((name) => h("th", { scope: "col" }, name)))),
+    h("tbody", {}, rows.map(([first, ...rest]) => h("tr", {}, h("th", { scope: "row" }, first), rest.map((text) => h("td", {}, text))))));
+}
+
+// makePanel(view) → what anywidget takes. `view(host, ask)` draws a panel's own keys: {update(picture), stop()}.
+export function makePanel(view) {
+  function render({ model, el }) {
+    const pending = new Map();
+    let asked = 0;
+
+    // Asks the kernel to do something; resolves with its answer. A busy kernel is named, never waited for in silence.
+    function ask(action, args = {}, buffers = undefined) {
+      asked += 1;
+      const id = asked;
+      return new Promise((resolve) => {
+        const late = setTimeout(() => { late_.textContent = "Waiting for the kernel: a cell is running, or the kernel has ended."; }, 2000);
+        pending.set(id, (answer) => { clearTimeout(late); late_.textContent = ""; resolve(answer); });
+        model.send({ action, args, id }, undefined, buffers);
+      });
+    }
+
+    function press(action, optimistic) {
+      if (optimistic) showStatus(optimistic, false);
+      return ask(action).then((answer) => { if (!answer.ok) drawHead(); });
+    }
+
+    const title = h("strong", {});
+    const name = h("span", { class: "scilab-run-name" });
+    const status = h("span", {});
+    const recorded = h("span", { class: "scilab-status scilab-is-recorded" }, "recorded");
+    const buttons = Object.fromEntries(Object.entries(BUTTONS).map(([key, [label, optimistic]]) => [key,
+      h("button", { type: "button", class: `scilab-button-${key}`, onclick: () => press(key, key === "resume" && model.get("head").status === "paused" ? "running" : optimistic) }, label)]));
+    const bar = h("progress", { "aria-label": "Progress", max: 1 });
+    const progress = h("span", { class: "scilab-progress-text" });
+    const sentence = h("span", { class: "scilab-sentence", "aria-live": "polite", role: "status" });
+    const late_ = h("span", { class: "scilab-late", "aria-live": "polite" });
+    const notice = h("div", { class: "scilab-notice" });
+    const problem = h("div", { class: "scilab-problem", role: "alert" });
+    const settings = h("div");
+    const estimate = h("p", { class: "scilab-estimate", "aria-live": "polite" });
+    const tiles = h("dl", { class: "scilab-tiles" });
+    const own = h("div");
+    const plots = h("div", { class: "scilab-charts" });
+    const live = h("div", { class: "scilab-live" }, tiles, own, plots);
+    const compared = h("div", { class: "scilab-live" });
+    const code = h("code", {});
+    const copy = h("button", { type: "button", onclick: copyCode }, "Copy");
+    const below = h("div");
+    const controls = h("form", { class: "scilab-form", "aria-label": "Settings", onsubmit: (event) => event.preventDefault() }, settings, estimate);
+    const codeBox = h("details", { class: "scilab-fold" }, h("summary", {}, "Code that does the same"), h("div", { class: "scilab-code" }, h("pre", {}, code), copy));
+    // Keys typed here are the panel's: JupyterLab deletes a cell on “d d” where a button of an output has the focus.
+    const root = h("section", { class: "scilab-panel", "data-lm-suppress-shortcuts": "true", onkeydown: (event) => event.stopPropagation() },
+      h("header", { class: "scilab-head" },
+        h("div", { class: "scilab-title" }, title, name, status, recorded),
+        h("div", { class: "scilab-buttons", role: "toolbar", "aria-label": "Run" }, Object.values(buttons)),
+        h("div", { class: "scilab-progress" }, bar, progress),
+        h("div", { class: "scilab-says" }, sentence, late_), notice),
+      problem, h("div", { class: "scilab-body" }, controls, live, compared), codeBox, below);
+
+    const fields = form(settings, ask);
+    const journal = runs(below, ask);
+    const drawn = charts(plots);
+    const mine = view ? view(own, ask) : null;
+    let overlaid = null;
+
+    function copyCode() {
+      const said = (text) => { copy.textContent = text; setTimeout(() => { copy.textContent = "Copy"; }, 1500); };
+      navigator.clipboard.writeText(code.textContent).then(() => said("Copied"), () => said("Select it and press Ctrl+C"));
+    }
+
+    function showStatus(word, settled) {
+      status.className = `scilab-status scilab-is-${word}`;
+      status.textContent = settled || word.endsWith("ing") ? word : `${word}…`;
+      if (!settled) for (const button of Object.values(buttons)) button.disabled = true;
+    }
+
+    function drawHead() {
+      const head = model.get("head");
+      if (!head.status) return;
+      title.textContent = head.title;
+      name.textContent = head.name;
+      name.title = head.name;
+      showStatus(head.status, true);
+      recorded.hidden = !head.recorded;
+      for (const [key, button] of Object.entries(buttons)) {
+        button.disabled = !head.buttons[key].on;
+        button.title = head.buttons[key].why;
+      }
+      const active = head.progress.fraction !== null;
+      if (active) bar.value = head.progress.fraction;
+      else if (head.status === "starting" || head.status === "running") bar.removeAttribute("value");
+      else bar.value = 0;
+      progress.textContent = head.progress.text;
+      if (sentence.textContent !== head.sentence) sentence.textContent = head.sentence;
+      const { text, buttons: offers = [] } = head.notice;
+      notice.hidden = !text;
+      notice.replaceChildren(text || "", ...offers.map(({ label, action, args }) => h("button", { type: "button", onclick: () => ask(action, args) }, label)));
+    }
+
+    function drawForm() {
+      const next = model.get("form");
+      if (!next.fields) return;
+      const fixed = next.fields.length === 0;
+      fields.update(next);
+      if (fixed) {
+        settings.replaceChildren(...(next.settings.length ? [pairs("Settings, made by code", ["Setting", "Value"], next.settings, "")] : []),
+          ...(model.get("head").buttons.launch.on ? [] : [h("button", { type: "button", onclick: () => ask("new") }, "New run")]));
+      }
+      controls.hidden = fixed && !next.settings.length;
+      estimate.textContent = next.estimate.text || "";
+      estimate.classList.toggle("scilab-warning", next.estimate.fits === false);
+    }
+
+    function drawPicture() {
+      const picture = model.get("picture");
+      tiles.replaceChildren(...(picture.tiles || []).map(({ label, value, help }) => h("div", { title: help || "" }, h("dt", {}, label), h("dd", {}, value))));
+      drawn.update(picture.charts || {});
+      if (mine) mine.update(picture);
+    }
+
+    function drawComparison() {
+      const both = model.get("comparison");
+      const on = Boolean(both.names);
+      live.hidden = on;
+      compared.hidden = !on;
+      if (overlaid) overlaid.stop();
+      overlaid = null;
+      if (!on) { compared.replaceChildren(); return; }
+      const place = h("div", { class: "scilab-charts" });
+      overlaid = charts(place);
+      compared.replaceChildren(h("div", { class: "scilab-compared" }, h("strong", {}, `${both.names[0]} and ${both.names[1]}`),
+        h("button", { type: "button", onclick: () => ask("uncompare") }, "Close comparison")),
+        place, pairs("Results", ["", ...both.names], both.numbers, "Neither has results yet."),
+        pairs("Settings that differ", ["Setting", ...both.names], both.settings, "Their settings are the same."));
+      overlaid.update(both.charts);
+    }
+
+    function drawProblem() {
+      const { message, details } = model.get("problem");
+      problem.hidden = !message;
+      problem.replaceChildren(...(message ? [h("div", { class: "scilab-problem-line" }, h("span", {}, message),
+        h("button", { type: "button", title: "Hide this message", onclick: () => ask("dismiss") }, "Dismiss")),
+        ...(details ? [h("details", {}, h("summary", {}, "Details"), h("pre", {}, details))] : [])] : []));
+    }
+
+    function drawRest() {
+      code.textContent = model.get("code");
+      codeBox.hidden = !model.get("code");
+      if (model.get("runs").rows) journal.update(model.get("runs"), Boolean(model.get("head").notice?.text));
+    }
+
+    function heard(message, buffers) {
+      if (message.type === "file") journal.file(message, buffers);
+      if (message.type === "answer" && pending.has(message.id)) {
+        pending.get(message.id)(message);
+        pending.delete(message.id);
+      }
+    }
+
+    const watched = { head: [drawHead, drawForm], form: [drawForm], picture: [drawPicture], comparison: [drawComparison], problem: [drawProblem], code: [drawRest], runs: [drawRest] };
+    const bound = Object.entries(watched).flatMap(([trait, draws]) => draws.map((draw) => [`change:${trait}`, draw]));
+    for (const [event, draw] of bound) model.on(event, draw);
+    model.on("msg:custom", heard);
+    for (const draw of [drawHead, drawForm, drawPicture, drawComparison, drawProblem, drawRest]) draw();
+    el.append(root);
+    return () => {
+      for (const [event, draw] of bound) model.off(event, draw);
+      model.off("msg:custom", heard);
+      for (const part of [fields, drawn, mine, overlaid]) part?.stop?.();
+    };
+  }
+
+  return { initialize, render };
+}
+
+export const widget = makePanel(null);

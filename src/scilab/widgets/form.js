@@ -1,0 +1,71 @@
+// The settings on the left: one control a field, its error beside it, its reason where it is disabled.
+import { h, uniqueId } from "./dom.js";
+
+function control(field, id, changed) {
+  if (field.control === "choice") {
+    return h("select", { id, onchange: (event) => changed(event.target.value) },
+      field.options.map(({ value, label }) => h("option", { value }, label)));
+  }
+  if (field.control === "toggle") return h("input", { id, type: "checkbox", onchange: (event) => changed(event.target.checked) });
+  const limits = field.control === "number" ? { min: field.min, max: field.max, step: field.step, inputmode: "decimal" } : { placeholder: field.placeholder };
+  return h("input", { id, type: field.control === "number" ? "number" : "text", autocomplete: "off", spellcheck: "false", ...limits,
+    oninput: (event) => changed(event.target.validity.badInput ? "not a number" : event.target.value) });
+}
+
+// form(host, ask) → {update(form)}; ask(action, args) sends what was typed.
+export function form(host, ask) {
+  let shape = "";
+  let parts = {};
+  let waiting = 0;
+  let typed = {};
+
+  function changed(name, value) {
+    typed[name] = value;
+    clearTimeout(waiting);
+    waiting = setTimeout(() => { ask("set", { values: typed }); typed = {}; }, 120);
+  }
+
+  function build(fields) {
+    parts = {};
+    const groups = new Map();
+    for (const field of fields) {
+      const id = uniqueId(field.name);
+      const input = control(field, id, (value) => changed(field.name, value));
+      const why = h("span", { class: "scilab-why", id: `${id}-why`, "aria-live": "polite" });
+      input.setAttribute("aria-describedby", `${id}-why`);
+      const label = h("label", { for: id }, field.label, field.unit ? h("span", { class: "scilab-unit" }, ` (${field.unit})`) : null);
+      const box = h("div", { class: `scilab-field scilab-field-${field.control}`, title: field.help }, label, input, why);
+      parts[field.name] = { box, input, why, help: field.help };
+      if (!groups.has(field.group)) groups.set(field.group, []);
+      groups.get(field.group).push(box);
+    }
+    host.replaceChildren(...[...groups].map(([name, boxes]) => h("fieldset", { class: "scilab-group" },
+      name ? h("legend", {}, name) : null, h("div", { class: "scilab-fields" }, boxes))));
+  }
+
+  function update(next) {
+    const now = JSON.stringify(next.fields);
+    if (now !== shape) { shape = now; build(next.fields); }
+    for (const [name, { box, input, why, help }] of Object.entries(parts)) {
+      const busy = name in typed || host.getRootNode().activeElement === input;
+      if (input.type === "checkbox") input.checked = Boolean(next.typed[name]);
+      else if (!busy || next.locked) input.value = next.typed[name] ?? "";
+      const reason = next.locked || next.disabled[name] || "";
+      const error = next.errors[name] || "";
+      input.disabled = Boolean(reason);
+      input.setAttribute("aria-invalid", error ? "true" : "false");
+      box.classList.toggle("scilab-wrong", Boolean(error));
+      box.title = reason ? `${help} ${reason}` : help;
+      why.textContent = error || next.disabled[name] || "";
+      for (const option of input.options || []) {
+        const not = next.reasons[name]?.[option.value];
+        option.disabled = Boolean(not);
+        option.title = not || "";
+      }
+      const barred = Object.values(next.reasons[name] || {});
+      if (!why.textContent && barred.length) why.textContent = [...new Set(barred)].join(" ");
+    }
+  }
+
+  return { update, stop: () => clearTimeout(waiting) };
+}
