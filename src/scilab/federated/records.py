@@ -1,0 +1,64 @@
+"""What a federation tells as it goes: small frozen records of plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class RoundStarted:
+    """Round `round` (from 1) begins with `devices` devices."""
+
+    round: int
+    devices: int
+
+
+@dataclass(frozen=True)
+class DeviceFinished:
+    """A device has trained on its `samples` rows in `seconds`; `loss` is the mean over its last pass."""
+
+    round: int
+    device: str
+    samples: int
+    loss: float
+    seconds: float
+    worker: str | None
+
+
+@dataclass(frozen=True)
+class DeviceFailed:
+    """A device gave no update this round; the others are weighted without it."""
+
+    round: int
+    device: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something a person should know, such as an engine that waits for a new sign-in."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class RoundFinished:
+    """A round is over and the new model in place; `accuracy` and `loss` are the new model's on the test data.
+
+    `train_loss` is the mean of the devices' losses, weighted by samples. Bytes are those that moved on the data plane,
+    `bytes_by_tier[d]` = (down, up) over the edges between depth d and d + 1. `failed` counts devices without an update.
+    """
+
+    checkpoint: ClassVar[bool] = True
+    advances: ClassVar[bool] = True
+
+    round: int
+    accuracy: float | None
+    loss: float | None
+    seconds: float
+    bytes_down: int
+    bytes_up: int
+    bytes_by_tier: tuple[tuple[int, int], ...]
+    failed: int
+    train_loss: float
