@@ -1,7 +1,7 @@
-"""The SQLite file under a journal: opening, one lock, transactions, and errors in words.
+"""The SQLite file under a journal: its tables, its one lock, transactions, and errors in words.
 
 Write-ahead log and synchronous=NORMAL: what is committed survives the death of the process, at no fsync per commit.
-On a network file system that log does not work; there a rollback journal is used and the file is held exclusively.
+That log does not work on a network file system; there a rollback journal is used and the file held exclusively.
 """
 
 from __future__ import annotations
@@ -16,87 +16,74 @@ from pathlib import Path
 
 from .filesystems import on_network
 
-APPLICATION = 0x5C11AB01  # marks a SQLite file as ours, see PRAGMA application_id
-SCHEMA_VERSION = 1
-SCHEMA = (
-    # One row a run: what lists and progress bars need. claim names the thread that may write to the run.
-    """CREATE TABLE runs (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL, notes TEXT NOT NULL,
-kind TEXT NOT NULL, created REAL NOT NULL, recorded INTEGER NOT NULL, status TEXT NOT NULL, error TEXT,
-last INTEGER NOT NULL, count INTEGER NOT NULL, done INTEGER NOT NULL, total INTEGER, elapsed REAL NOT NULL,
-host TEXT NOT NULL, pid INTEGER NOT NULL, born REAL NOT NULL, heartbeat REAL NOT NULL, claim TEXT NOT NULL)""",
+APPLICATION = 0x5C11AB01  # marks a SQLite file as ours (PRAGMA application_id)
+VERSION = 1
+# The checks are for imports as much as for us: an exported run has these tables to the letter, so SQLite checks it.
+TABLES = (
+    # What lists and progress bars need. claim names the thread that may write to the run.
+    """CREATE TABLE runs (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE CHECK (length(id) BETWEEN 4 AND 32 AND id NOT GLOB '*[^0-9a-z]*'),
+    name TEXT NOT NULL, notes TEXT NOT NULL, kind TEXT NOT NULL,
+    created REAL NOT NULL CHECK (created BETWEEN 0 AND 1e12),
+    recorded INTEGER NOT NULL DEFAULT 0 CHECK (recorded IN (0, 1)),
+    status TEXT NOT NULL CHECK (status IN ('starting', 'running', 'pausing', 'paused', 'stopping',
+        'stopped', 'finished', 'failed', 'interrupted')),
+    error TEXT, last INTEGER NOT NULL DEFAULT 0, count INTEGER NOT NULL DEFAULT 0 CHECK (count BETWEEN 0 AND last),
+    done INTEGER NOT NULL DEFAULT 0 CHECK (done BETWEEN 0 AND count), total INTEGER CHECK (total >= 0),
+    elapsed REAL NOT NULL DEFAULT 0 CHECK (elapsed BETWEEN 0 AND 1e12), host TEXT NOT NULL DEFAULT '',
+    pid INTEGER NOT NULL DEFAULT 0, born REAL NOT NULL DEFAULT 0, heartbeat REAL NOT NULL DEFAULT 0,
+    claim TEXT NOT NULL DEFAULT '') STRICT""",
     # Apart from runs, which is rewritten with every record: a topology of thousands of nodes is large.
-    "CREATE TABLE settings (run INTEGER PRIMARY KEY, body TEXT NOT NULL)",
-    """CREATE TABLE records (run INTEGER NOT NULL, n INTEGER NOT NULL, t REAL NOT NULL, superseded INTEGER NOT NULL,
-body TEXT NOT NULL, PRIMARY KEY (run, n)) WITHOUT ROWID""",
-    """CREATE TABLE checkpoints (run INTEGER PRIMARY KEY, n INTEGER NOT NULL, count INTEGER NOT NULL,
-done INTEGER NOT NULL, elapsed REAL NOT NULL, state BLOB NOT NULL)""",
+    "CREATE TABLE settings (run INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT",
+    """CREATE TABLE records (
+    run INTEGER NOT NULL, n INTEGER NOT NULL CHECK (n > 0), t REAL NOT NULL CHECK (t BETWEEN 0 AND 1e12),
+    superseded INTEGER NOT NULL DEFAULT 0, body TEXT NOT NULL, PRIMARY KEY (run, n)) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE checkpoints (
+    run INTEGER PRIMARY KEY, n INTEGER NOT NULL CHECK (n > 0), count INTEGER NOT NULL CHECK (count > 0),
+    done INTEGER NOT NULL CHECK (done BETWEEN 0 AND count), elapsed REAL NOT NULL CHECK (elapsed BETWEEN 0 AND 1e12),
+    state BLOB NOT NULL) STRICT""",
 )
 BUSY_S = 60.0  # how long to wait while other kernels write
 
+_ELSEWHERE = "set the environment variable SCILAB_JOURNAL, or Journal(path), to a file"
+_EXPLAINED = {
+    ("SQLITE_FULL", "SQLITE_IOERR"): "the disk that holds {path} is full or cannot be written ({error}). "
+    f"Free some space, delete old runs (journal.prune), or {_ELSEWHERE} on another disk",
+    ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM"): "{path} cannot be opened for writing ({error}). "
+    f"Make its folder writable, or {_ELSEWHERE} where you may write",
+    ("SQLITE_NOTADB",): "{path} is not a journal, nor any SQLite file. Give another path, or move that file away",
+    ("SQLITE_CORRUPT",): "{path} is damaged ({error}). Move it and its -wal file away; a new journal is then begun",
+    ("SQLITE_BUSY", "SQLITE_LOCKED"): "{path} is held by another kernel ({error}). Shut that kernel down, or "
+    f"{_ELSEWHERE} of its own for this one. (On a local disk several kernels share a journal, on a network disk not.)",
+    ("SQLITE_TOOBIG",): "a record or checkpoint is larger than the 1 GB {path} can hold: keep less in state_dict()",
+}
+
 _open: weakref.WeakValueDictionary[str, Database] = weakref.WeakValueDictionary()
 _opening = threading.Lock()
-_inherited: list[Database] = []
 
 
 class JournalError(OSError):
     """The journal cannot do what was asked; the message says why, and what to do."""
 
 
-def explain(error: Exception, path: Path) -> JournalError:
+def explain(error: sqlite3.Error, path: Path) -> JournalError:
     """What SQLite says about `path`, in words that help."""
     name = getattr(error, "sqlite_errorname", None) or ""
-    elsewhere = "set the environment variable SCILAB_JOURNAL, or Journal(path), to a file"
-    if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
-        told = (
-            f"the disk that holds {path} is full or cannot be written ({error}). Free some space, delete old runs "
-            f"(journal.prune), or {elsewhere} on another disk"
-        )
-    elif name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
-        told = f"{path} cannot be opened for writing ({error}). Make its folder writable, or {elsewhere} where you may write"
-    elif name == "SQLITE_NOTADB":
-        told = f"{path} is not a journal: it is no SQLite file. Give another path, or move that file away"
-    elif name.startswith("SQLITE_CORRUPT"):
-        told = f"{path} is damaged ({error}). Move it away, together with its -wal file; a new journal is then begun"
-    elif name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        told = (
-            f"{path} is held by another kernel ({error}). Shut that kernel down, or {elsewhere} of its own for this one. "
-            "(Several kernels can share a journal on a local disk, not on a network file system.)"
-        )
-    elif name == "SQLITE_TOOBIG" or isinstance(error, OverflowError):
-        told = f"a checkpoint or record is larger than the 1 GB which {path} can hold: keep less in state_dict()"
-    else:
-        told = f"{path}: {error}"
-    return JournalError(told)
+    for names, text in _EXPLAINED.items():
+        if name.startswith(names):
+            return JournalError(text.format(path=path, error=error))
+    return JournalError(f"{path}: {error}")
 
 
 def create_tables(execute) -> None:
-    """Make an empty SQLite file a journal, inside a transaction of the caller."""
-    for statement in (*SCHEMA, f"PRAGMA application_id={APPLICATION}", f"PRAGMA user_version={SCHEMA_VERSION}"):
+    """Make an empty SQLite file a journal, inside the caller's transaction."""
+    for statement in (*TABLES, f"PRAGMA application_id={APPLICATION}", f"PRAGMA user_version={VERSION}"):
         execute(statement)
 
 
-def check_identity(connection: sqlite3.Connection, path: Path) -> bool:
-    """Whether `path` already is a journal (True) or still empty (False).
-
-    Raises:
-        JournalError: it is someone else's database, or a newer scilab wrote it.
-    """
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if application != APPLICATION:
-        if application or connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            raise JournalError(f"{path} is a database of some other program, not a journal. Give another path")
-        return False
-    if version > SCHEMA_VERSION:
-        raise JournalError(
-            f"{path} was written by a newer scilab (schema {version}, this one knows {SCHEMA_VERSION}). "
-            "Update scilab, or give another path"
-        )
-    return True
-
-
 class Database:
-    """One open journal file. All journals of a process on one path share it, and its one connection and lock."""
+    """One open journal file; all journals of a process on one path share it, with one connection and one lock."""
 
     @classmethod
     def at(cls, path: Path) -> Database:
@@ -106,7 +93,7 @@ class Database:
             database = _open.get(key)
             if database is None:
                 database = _open[key] = cls(path)
-        database.check_process()
+        database._check_process()
         return database
 
     def __init__(self, path: Path):
@@ -115,74 +102,68 @@ class Database:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise JournalError(
-                f"the folder of {path} cannot be made ({error}). Give a path where you may write"
-            ) from None
+            raise JournalError(f"the folder of {path} cannot be made ({error}): {_ELSEWHERE} elsewhere") from None
         self.path, self._process, self._lock = path, os.getpid(), threading.RLock()
         self._exclusive = on_network(path.parent)
+        self._busy_s = 1.0 if self._exclusive else BUSY_S
         try:
-            self._connection = sqlite3.connect(
-                path, timeout=1.0 if self._exclusive else BUSY_S, isolation_level=None, check_same_thread=False
-            )
+            self._connection = sqlite3.connect(path, self._busy_s, isolation_level=None, check_same_thread=False)
+            self._prepare()
         except sqlite3.Error as error:
             raise explain(error, path) from error
-        try:
-            self._prepare()
-        except BaseException as error:
-            self._connection.close()
-            if isinstance(error, sqlite3.Error):
-                raise explain(error, path) from error
-            raise
-
-    def __del__(self):
-        if hasattr(self, "_connection") and self._process == os.getpid():
-            self._connection.close()
 
     def _prepare(self) -> None:
         execute = self._connection.execute
         execute("PRAGMA trusted_schema=OFF")
         if self._exclusive:
             execute("PRAGMA locking_mode=EXCLUSIVE")
-        known = check_identity(self._connection, self.path)
+        known = self._is_journal()  # before anything is changed in a file that may be someone else's
         if not known:
             execute("PRAGMA auto_vacuum=INCREMENTAL")  # only heard before the first table
-        self._set_journal_mode("TRUNCATE" if self._exclusive else "WAL")
+        self._set_mode("TRUNCATE" if self._exclusive else "WAL")
         execute("PRAGMA synchronous=NORMAL")
-        execute(f"PRAGMA journal_size_limit={16 * 2**20}")  # a large checkpoint must not leave a large log for good
-        # The write shows now, not at the first record, that the disk is read-only or another kernel holds the file.
+        execute(f"PRAGMA journal_size_limit={16 * 2**20}")  # a large checkpoint leaves no large log for good
+        # Also with nothing to write: a read-only disk, or another kernel's hold, shows now and not at the first record.
         with self.transaction() as execute:
-            if not check_identity(self._connection, self.path):  # another kernel may have been quicker
+            if not self._is_journal():
                 create_tables(execute)
-            else:
-                execute(f"PRAGMA user_version={SCHEMA_VERSION}")
 
-    def _set_journal_mode(self, mode: str) -> None:
+    def _is_journal(self) -> bool:
+        """False if the file is still empty; JournalError if it is another program's, or of a newer scilab."""
+        (application,) = self._connection.execute("PRAGMA application_id").fetchone()
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if application == APPLICATION and version > VERSION:
+            raise JournalError(
+                f"{self.path} was written by a newer scilab (schema {version}, this one knows {VERSION}). "
+                "Update scilab, or give another path"
+            )
+        if application != APPLICATION and (application or tables):
+            raise JournalError(f"{self.path} is a database of some other program, not a journal. Give another path")
+        return application == APPLICATION
+
+    def _set_mode(self, mode: str) -> None:
         """SQLite does not wait for other kernels when it changes the mode, so we do."""
-        deadline = time.monotonic() + (1.0 if self._exclusive else 10.0)
+        deadline = time.monotonic() + min(self._busy_s, 10.0)
         while True:
             try:
-                self._connection.execute(f"PRAGMA journal_mode={mode}").fetchall()
-                return
+                return self._connection.execute(f"PRAGMA journal_mode={mode}").fetchone()
             except sqlite3.OperationalError as error:
-                if (
-                    error.sqlite_errorcode not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-                    or time.monotonic() > deadline
-                ):
+                if "locked" not in str(error) or time.monotonic() > deadline:
                     raise
                 time.sleep(0.02)
 
-    def check_process(self) -> None:
-        """Refuse to work in a forked child: SQLite's locks do not survive fork()."""
+    def _check_process(self) -> None:
         if self._process != os.getpid():
             raise JournalError(
-                f"{self.path} was opened before this process was forked, and SQLite cannot be carried over a fork. "
+                f"{self.path} was opened before this process was forked, and SQLite's locks do not survive a fork. "
                 "Start worker processes with the 'spawn' method, or let only the parent use the journal"
             )
 
     @contextmanager
     def transaction(self):
         """`with database.transaction() as execute:` all or nothing, from any thread; other kernels wait meanwhile."""
-        self.check_process()
+        self._check_process()
         with self._lock:
             execute = self._connection.execute
             try:
@@ -192,13 +173,13 @@ class Database:
             except BaseException as error:  # KeyboardInterrupt too
                 if self._connection.in_transaction:
                     execute("ROLLBACK")
-                if isinstance(error, (sqlite3.Error, OverflowError)):
+                if isinstance(error, sqlite3.Error):
                     raise explain(error, self.path) from error
                 raise
 
     def read(self, query: str, values: tuple = ()) -> list[tuple]:
         """All rows of a query."""
-        self.check_process()
+        self._check_process()
         with self._lock:
             try:
                 return self._connection.execute(query, values).fetchall()
@@ -206,18 +187,17 @@ class Database:
                 raise explain(error, self.path) from error
 
     def give_back(self) -> None:
-        """Return freed pages to the disk; as far as other kernels' readers allow it now."""
-        self.check_process()
+        """Return freed pages to the disk, as far as other kernels allow it now."""
         with self._lock:
             execute = self._connection.execute
             try:
                 execute("PRAGMA busy_timeout=200")
-                execute("PRAGMA incremental_vacuum").fetchall()  # one page a step: it must be read to its end
+                self._connection.executescript("PRAGMA incremental_vacuum")  # execute() would free one page only
                 execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             except sqlite3.OperationalError:
-                pass  # a kernel is writing; the pages stay free for what is written next
+                pass  # another kernel writes; what is free will be used by the next records
             finally:
-                execute(f"PRAGMA busy_timeout={int(1000 * BUSY_S)}")
+                execute(f"PRAGMA busy_timeout={int(1000 * self._busy_s)}")
 
     @property
     def size_bytes(self) -> int:
@@ -225,11 +205,6 @@ class Database:
         files = [Path(f"{self.path}{suffix}") for suffix in ("", "-wal", "-shm", "-journal")]
         return sum(file.stat().st_size for file in files if file.exists())
 
-
-def _keep_inherited() -> None:
-    """In a forked child: never close the parent's connections, that would write to memory shared with the parent."""
-    _inherited.extend(_open.values())
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_keep_inherited)
+    def __del__(self):
+        if hasattr(self, "_connection") and self._process == os.getpid():
+            self._connection.close()

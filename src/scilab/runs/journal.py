@@ -11,7 +11,7 @@ import platformdirs
 
 from . import exchange, liveness
 from .database import Database, JournalError
-from .stored import LIVE, StoredRun
+from .stored import StoredRun
 
 _COLUMNS = "id, name, notes, kind, created, recorded, status, error, count, done, total, elapsed"
 _OWNER = "host, pid, born, heartbeat, claim"
@@ -57,7 +57,7 @@ class Journal:
             "AND superseded = 0 ORDER BY n",
             (id, since),
         )
-        return [{"n": n, "t": t, **json.loads(body)} for n, t, body in rows]
+        return [{**json.loads(body), "n": n, "t": t} for n, t, body in rows]
 
     def settings_text(self, id: str) -> str:
         """A run's settings as JSON text."""
@@ -120,7 +120,7 @@ class Journal:
     def _stored(self, row: tuple) -> StoredRun:
         id, name, notes, kind, created, recorded, status, error, count, done, total, elapsed, *owner = row
         driver = liveness.driver(status, *owner)
-        if status in LIVE and driver is None:
+        if status in liveness.LIVE and driver is None:
             status = "interrupted"
         return StoredRun(
             self, id, name, notes, kind, created, bool(recorded), status, error, count, done, total, elapsed, driver
@@ -138,16 +138,11 @@ class Journal:
         for id in ids:
             with self.database.transaction() as execute:
                 row = execute(f"SELECT number, status, {_OWNER} FROM runs WHERE id = ?", (id,)).fetchone()
-                if row is None or liveness.driver(*row[1:]):  # another kernel was quicker
-                    continue
-                for statement in (
-                    "DELETE FROM records WHERE run = ?",
-                    "DELETE FROM checkpoints WHERE run = ?",
-                    "DELETE FROM settings WHERE run = ?",
-                    "DELETE FROM runs WHERE number = ?",
-                ):
-                    execute(statement, (row[0],))
-            deleted.append(id)
+                if row and not liveness.driver(*row[1:]):
+                    for table in ("records", "checkpoints", "settings"):
+                        execute(f"DELETE FROM {table} WHERE run = ?", row[:1])
+                    execute("DELETE FROM runs WHERE number = ?", row[:1])
+                    deleted.append(id)
         if deleted:
             self.database.give_back()
         return deleted

@@ -14,7 +14,7 @@ import psutil
 HEARTBEAT_S = 5.0  # a driving kernel says at least this often that it lives
 STALE_S = 60.0  # an unseen kernel silent for longer than this is taken for dead
 _START_TOLERANCE_S = 2.0  # psutil derives start times from the boot time, which moves when the clock is set
-_ACTIVE = ("starting", "running", "pausing", "paused", "stopping")
+LIVE = ("starting", "running", "pausing", "paused", "stopping")  # statuses of a run that somebody drives
 
 driving: set[str] = set()  # the claims that threads of this very process hold
 
@@ -29,14 +29,14 @@ def this_host() -> str:
     return f"{socket.gethostname()}/{boot}/{namespace}"
 
 
-def owner() -> tuple[str, int, float]:
+def this_process() -> tuple[str, int, float]:
     """(host, pid, start time) of this process."""
     return this_host(), os.getpid(), psutil.Process().create_time()
 
 
 def driver(status: str, host: str, pid: int, born: float, heartbeat: float, claim: str) -> str | None:
     """Who drives a run with this journal row, in words for a message; None if nobody does."""
-    if status not in _ACTIVE:
+    if status not in LIVE:
         return None
     if host == this_host():
         alive = claim in driving if pid == os.getpid() else _process_lives(pid, born, heartbeat)

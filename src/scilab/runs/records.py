@@ -37,7 +37,7 @@ def plain(value: Any, where: str) -> Any:
         return plain(value.item(), where)
     shape = f" of shape {tuple(value.shape)}" if hasattr(value, "shape") else ""
     raise TypeError(
-        f"{where} is a {type(value).__name__}{shape}: give numbers, text, True, False, None, or lists and dicts of them "
+        f"{where} is a {type(value).__name__}{shape}: give numbers, text, booleans, None, or lists and dicts of them "
         "(an array has .tolist())"
     )
 

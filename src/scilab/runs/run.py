@@ -1,9 +1,8 @@
-"""A run: one capability driven in the background, each record kept in the journal."""
+"""A run: one capability driven in the background, each of its records kept in the journal."""
 
 from __future__ import annotations
 
 import atexit
-import io
 import json
 import secrets
 import threading
@@ -13,28 +12,29 @@ import weakref
 from collections.abc import Callable, Generator
 from typing import Any
 
-from .claim import Claim, latest_checkpoint
+from . import checkpoint
+from .claim import Claim
 from .database import JournalError
 from .journal import Journal
-from .liveness import HEARTBEAT_S
+from .liveness import HEARTBEAT_S, LIVE
 from .records import differences, encode, record_body
-from .stored import LIVE, Shown
+from .stored import Shown
 
-_SETTLE_S = 0.3  # a capability told to pause that is silent for so long has paused
-_STOP_GRACE_S = 2.0  # one told to stop that still yields after so long is cut off
+SETTLE_S = 0.3  # a capability told to pause that yields nothing for so long has paused
+STOP_GRACE_S = 2.0  # one told to stop that still yields after so long is cut off
 _unfinished: weakref.WeakSet[Run] = weakref.WeakSet()
 
 
 class Run(Shown):
-    """Drives `capability`, an iterator of records, in a background thread; see DESIGN for a capability's contract.
+    """Drives `capability`, an iterator of records, in a background thread.
 
-    A record is committed to the journal before the capability goes on and before a subscriber hears of it; one with
-    `checkpoint = True` takes the capability's state with it. A capability with `send` is told to pause and to stop at
-    once; a plain iterator pauses and stops between its records. A Run is started once.
+    A record is committed to the journal before the capability goes on and before subscribers hear of it; one with
+    `checkpoint = True` takes the capability's state_dict() with it, if it has one. A capability with `send` is told
+    "pause", "resume" and "stop" at once; a plain iterator pauses and stops between its records.
 
-    `status` goes ready, starting (until the first record), running, with pausing, paused and stopping, to one of
-    stopped, finished and failed; or interrupted, when the interpreter exits under it. A script therefore ends with
-    `run.wait()`. `error` is the full traceback of what failed, `subscriber_error` of the last callback that did.
+    `status` goes ready, starting (until the first record), running, with pausing, paused and stopping, to stopped,
+    finished or failed; or to interrupted, when the interpreter exits under it: a script ends with `run.wait()`.
+    `error` is the full traceback of a failure, `subscriber_error` that of the last callback that raised.
 
     Raises:
         TypeError: `capability` is no iterable, or its settings have no JSON form.
@@ -50,21 +50,22 @@ class Run(Shown):
         self.journal = Journal() if journal is None else journal
         self.id, self.created = secrets.token_hex(5), time.time()
         self.kind = getattr(capability, "kind", None) or getattr(capability, "__name__", type(capability).__name__)
-        self._settings_text = encode(getattr(capability, "settings", {}), "settings")
-        self._name, self._notes = name or f"{self.kind} {time.strftime('%d %b %H:%M:%S')}", notes
+        self._settings = encode(dict(getattr(capability, "settings", {})), "settings")
+        self._given = {"name": name or f"{self.kind} {time.strftime('%d %b %H:%M:%S')}", "notes": notes}
         self.status, self.error, self.subscriber_error = "ready", None, None
+        self.count = self.done = 0
         self.differences: list[tuple[str, Any, Any]] = []
-        # A generator's send() is something else.
-        self._commandable = hasattr(capability, "send") and not isinstance(capability, Generator)
-        self._resumes = False
-        self._claim: Claim | None = None
-        self._subscribers: list[Callable[[Run], object]] = []
-        self._changed = threading.Condition(threading.RLock())  # guards status, clock and claim
-        self._wants_pause = self._wants_stop = self._leaving = False
-        self._stop_at = self._heard_at = 0.0
-        self._before, self._since = 0.0, None  # seconds driven up to the last pause; since when it runs again
-        self._verified = False
+        self._resumes = self._leaving = False
         self._exception: BaseException | None = None
+        # A generator has a send() too, which is something else.
+        self._hears = hasattr(capability, "send") and not isinstance(capability, Generator)
+        self._wish, self._wished_at = "resume", 0.0
+        self._recorded_at = 0.0
+        self._driven_s, self._since = 0.0, None  # seconds up to the last pause; since when it is driven again
+        self._claim: Claim | None = None
+        self._verified = False
+        self._subscribers: list[Callable[[Run], object]] = []
+        self._changed = threading.Condition(threading.RLock())  # guards status, counters, clock and claim
         self._thread = threading.Thread(target=self._drive, name=f"run {self.id}", daemon=True)
         self._ended = threading.Event()
 
@@ -72,7 +73,7 @@ class Run(Shown):
     def resume(cls, id: str, capability: Any, journal: Journal | None = None) -> Run:
         """A Run, not yet started, that takes up run `id` at its last checkpoint (or its beginning, if it has none).
 
-        Build the capability as for the first time; `.differences` lists (setting, stored, given) where its settings
+        Build the capability as for the first time. `.differences` lists (setting, stored, given) where its settings
         are not the stored ones. On start, records after the checkpoint are superseded and the given settings kept.
 
         Raises:
@@ -80,14 +81,12 @@ class Run(Shown):
         """
         journal = Journal() if journal is None else journal
         stored = journal.run(id)
+        if stored.recorded:
+            raise JournalError(f"run {id} is a recording, made elsewhere. Launch a run of your own")
+        if stored.driver:
+            raise JournalError(f"run {id} is being driven by {stored.driver}. Stop it there first")
         if not stored.resumable:
-            if stored.recorded:
-                why = "is a recording, made elsewhere. Launch one of your own"
-            elif stored.driver:
-                why = f"is being driven by {stored.driver}. Stop it there first"
-            else:
-                why = f"has {stored.status}; there is nothing left to do"
-            raise JournalError(f"run {id} {why}")
+            raise JournalError(f"run {id} has {stored.status}; there is nothing left to do")
         run = cls(capability, stored.name, journal, stored.notes)
         if run.kind != stored.kind:
             raise JournalError(f"run {id} is a {stored.kind}, and cannot be resumed by a {run.kind}")
@@ -96,27 +95,26 @@ class Run(Shown):
         return run
 
     def start(self) -> Run:
-        """Begin in the background; returns at once (a resumed run first loads its state).
+        """Begin in the background and return at once; a resumed run first loads its state.
 
         Raises:
-            JournalError: the journal cannot be written, or another kernel took the run; nothing was started.
+            JournalError, ValueError: the journal cannot be written, another kernel took the run, or the checkpoint
+                cannot be read; nothing was started then, and what load_state_dict() raises comes out as it is.
             RuntimeError: it was started before.
         """
         with self._changed:
             if self.status != "ready":
                 raise RuntimeError(
-                    f"run {self.id} was started before; make another Run, or Run.resume it once it has ended"
+                    f"run {self.id} was started before: make another Run, or Run.resume it once it ended"
                 )
-            total = self._total()
+            claim = Claim(self.journal.database, self.id)
             if self._resumes:
-                start = latest_checkpoint(self.journal.database, self.id)
-                if start.state is not None:
-                    self._load(start.state)
-                self._claim = Claim.again(self.journal.database, self.id, self._settings_text, total, start)
+                self.count, self.done, self._driven_s = claim.take_over(self._settings, self.total, self._load)
             else:
-                facts = (self.id, self._name, self._notes, self.kind, self._settings_text, self.created, total)
-                self._claim = Claim.new(self.journal.database, *facts)
-            self.status, self._before, self._since = "starting", self._claim.elapsed, time.monotonic()
+                claim.enter(
+                    **self._given, kind=self.kind, created=self.created, settings=self._settings, total=self.total
+                )
+            self._claim, self.status, self._since = claim, "starting", time.monotonic()
         _unfinished.add(self)
         self._notify()
         self._thread.start()
@@ -125,56 +123,30 @@ class Run(Shown):
 
     def pause(self) -> Run:
         """Hold it; no effect unless it is starting or running."""
-        with self._changed:
-            if self.status not in ("starting", "running"):
-                return self
-            self._wants_pause, self._heard_at = True, time.monotonic()
-            if self._commandable:
-                self.capability.send("pause")
-            self._mark("pausing")
-        self._notify()
-        return self
+        return self._ask("pause", "pausing", ("starting", "running"))
 
     def unpause(self) -> Run:
         """Let it go on; no effect unless it is pausing or paused."""
-        with self._changed:
-            if self.status not in ("pausing", "paused"):
-                return self
-            self._wants_pause = False
-            if self._commandable:
-                self.capability.send("resume")
-            self._mark("running")
-        self._notify()
-        return self
+        return self._ask("resume", "running", ("pausing", "paused"))
 
     def stop(self, wait: bool = True) -> Run:
-        """End it before its time, and wait for that; it can be resumed. No effect on a run that has ended."""
-        with self._changed:
-            if self.status not in ("starting", "running", "pausing", "paused"):
-                asked = False
-            else:
-                asked = self._wants_stop = True
-                self._stop_at = time.monotonic()
-                if self._commandable:
-                    self.capability.send("stop")
-                self._mark("stopping")
-        if asked:
-            self._notify()
-        return self.wait() if wait and self.status == "stopping" and self._elsewhere() else self
+        """End it before its time, and `wait` until it has; it can be resumed. No effect on a run that has ended."""
+        self._ask("stop", "stopping", ("starting", "running", "pausing", "paused"))
+        return self.wait() if wait and self.status != "ready" else self
 
     def wait(self, timeout_s: float | None = None) -> Run:
-        """Wait until it has ended, or for `timeout_s` seconds; returns the Run either way, and raises nothing of its
-        failure (`.result` does). Interrupting the wait does not touch the run.
+        """Wait until it has ended, at most `timeout_s` seconds; returns the Run in either case, see `.status`.
+
+        Does not raise what the run failed with; `.result` does. An interrupt ends the wait, not the run.
         """
         if self.status == "ready":
             raise RuntimeError(f"run {self.id} was not started: start() it first")
-        if not self._elsewhere():
+        if threading.current_thread() is self._thread:
             raise RuntimeError("a subscriber cannot wait for the run that called it")
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        deadline = time.monotonic() + (float("inf") if timeout_s is None else timeout_s)
         # In short waits: on some systems an interrupt is heard only between them.
-        while not self._ended.wait(0.5 if deadline is None else max(0.0, min(0.5, deadline - time.monotonic()))):
-            if deadline is not None and time.monotonic() >= deadline:
-                break
+        while not self._ended.wait(max(0.0, min(0.5, deadline - time.monotonic()))) and time.monotonic() < deadline:
+            pass
         return self
 
     def close(self) -> None:
@@ -182,39 +154,34 @@ class Run(Shown):
         self.stop()
 
     def command(self, command: dict) -> Run:
-        """A person's act, for the capability; journalled as the record {"kind": "Command", "command": command}.
+        """A person's act for the capability, journalled as the record {"kind": "Command", "command": command}.
 
         Raises:
-            RuntimeError: the run is not under way. TypeError: the capability takes no commands, or not a JSON dict.
+            TypeError: the capability takes no commands, or this is no JSON dict. RuntimeError: no run is under way.
         """
-        if not self._commandable or not isinstance(command, dict):
-            raise TypeError(f"{command!r} cannot be sent to a {self.kind}: only dicts, and only if it has send()")
+        if not self._hears or not isinstance(command, dict):
+            raise TypeError(f"{command!r} cannot be sent to a {self.kind}: a command is a dict, for one with send()")
         body = encode({"kind": "Command", "command": command}, "command")
         with self._changed:
             if self.status not in LIVE:
                 raise RuntimeError(f"run {self.id} is {self.status}: commands are for a run under way")
-            self.capability.send(command)  # may refuse; what it answers waits for the lock, so it is journalled after
-            self._claim.append(body, False, self.status, self.elapsed, self._total())
+            self.capability.send(command)  # it may refuse; what it answers waits for the lock and is recorded after
+            self._record(body, advances=False)
         self._notify()
         return self
 
     def subscribe(self, callback: Callable[[Run], object]) -> Callable[[], None]:
         """Have `callback(run)` called after each committed record and change of status; returns what ends that.
 
-        It is called from the run's thread, or the one that asked for the change: it must be quick. What it raises is
-        kept in `.subscriber_error`, and the run goes on.
+        It is called by the run's thread, or by the one that asked for the change, and must be quick. What it raises
+        is kept in `.subscriber_error`, and the run goes on.
         """
         self._subscribers.append(callback)
-
-        def unsubscribe() -> None:
-            if callback in self._subscribers:
-                self._subscribers.remove(callback)
-
-        return unsubscribe
+        return lambda: self._subscribers.remove(callback) if callback in self._subscribers else None
 
     @property
     def result(self) -> Any:
-        """The capability's result as it is now; None if it has none. Raises RuntimeError if the run failed."""
+        """The capability's result as it is now, None if it has none; RuntimeError if the run failed."""
         if self.status == "failed":
             reason = "".join(traceback.format_exception_only(self._exception)).strip()
             raise RuntimeError(f"run {self.id} failed: {reason}") from self._exception
@@ -222,50 +189,60 @@ class Run(Shown):
 
     @property
     def settings(self) -> dict:
-        """The capability's settings as JSON has them, when this Run was made."""
-        return json.loads(self._settings_text)
-
-    @property
-    def name(self) -> str:
-        """What a person calls it; journal.rename changes it."""
-        return self._stored("name", self._name)
-
-    @property
-    def notes(self) -> str:
-        """What a person noted; journal.note changes it."""
-        return self._stored("notes", self._notes)
-
-    @property
-    def count(self) -> int:
-        """Records that stand."""
-        return self._claim.count if self._claim else 0
-
-    @property
-    def done(self) -> int:
-        """Those of them that advance."""
-        return self._claim.done if self._claim else 0
+        """The capability's settings when this Run was made, as JSON has them."""
+        return json.loads(self._settings)
 
     @property
     def total(self) -> int | None:
-        """How many will, if the capability knows."""
-        return self._total()
+        """How many records will advance, if the capability knows."""
+        total = getattr(self.capability, "total", None)
+        return None if total is None else int(total)
 
     @property
     def elapsed(self) -> float:
-        """Seconds it was driven, without pauses and without work that was lost."""
+        """Seconds it was driven, without pauses and without work that a resume took back."""
         since = self._since
-        return self._before + (0.0 if since is None else time.monotonic() - since)
+        return self._driven_s + (0.0 if since is None else time.monotonic() - since)
+
+    @property
+    def name(self) -> str:
+        """What people call it; journal.rename changes it."""
+        return self._noted("name")
+
+    @property
+    def notes(self) -> str:
+        """What people wrote to it; journal.note changes it."""
+        return self._noted("notes")
+
+    def _noted(self, field: str) -> str:
+        if self.status != "ready":
+            try:
+                self._given[field] = getattr(self.journal.run(self.id), field)
+            except JournalError:
+                pass  # deleted, or the journal is closed: the last that was known
+        return self._given[field]
+
+    def _ask(self, wish: str, status: str, allowed: tuple[str, ...]) -> Run:
+        with self._changed:
+            if self.status not in allowed:
+                return self
+            self._wish, self._wished_at = wish, time.monotonic()
+            if self._hears:
+                self.capability.send(wish)
+            self._mark(status)
+        self._notify()
+        return self
 
     def _drive(self) -> None:
         iterator, error = None, None
         try:
-            if not self._wants_stop:
+            if self._wish != "stop":
                 iterator = iter(self.capability)
                 for record in iterator:
-                    self._append(record)
+                    self._take(record)
                     if not self._goes_on():
                         break
-        except BaseException as exception:  # whatever it is, the person must see it
+        except BaseException as exception:  # whatever it is, a person must see it
             self._exception, error = exception, traceback.format_exc()
         for part in (iterator, self.capability):
             try:
@@ -275,46 +252,45 @@ class Run(Shown):
                 error = (error or "") + traceback.format_exc()
         self._end(error)
 
-    def _append(self, record: Any) -> None:
-        body = record_body(record)
-        state = None
+    def _take(self, record: Any) -> None:
+        body, state = record_body(record), None
         if getattr(record, "checkpoint", False) and hasattr(self.capability, "state_dict"):
-            state = self._save()
+            state = checkpoint.to_bytes(self.capability.state_dict(), verify=not self._verified)
+            self._verified = True
         with self._changed:
             if self.status == "starting":
                 self.status = "running"
-            advances = bool(getattr(record, "advances", False))
-            self._claim.append(body, advances, self.status, self.elapsed, self._total(), state)
-            self._heard_at = time.monotonic()
+            self._record(body, getattr(record, "advances", False), state)
         self._notify()
 
+    def _record(self, body: str, advances: bool, state: memoryview | None = None) -> None:
+        self.count, self.done = self._claim.append(body, advances, self.status, self.elapsed, self.total, state)
+        self._recorded_at = time.monotonic()
+
     def _goes_on(self) -> bool:
-        if self._commandable:
-            return not (self._wants_stop and time.monotonic() - self._stop_at > _STOP_GRACE_S)
-        if self._wants_pause and not self._wants_stop:
-            with self._changed:
-                if self.status == "pausing":
-                    self._mark("paused")
+        if self._hears:
+            return self._wish != "stop" or time.monotonic() - self._wished_at < STOP_GRACE_S
+        with self._changed:
+            if paused := self._wish == "pause":
+                self._mark("paused")
+        if paused:
             self._notify()
             with self._changed:
-                self._changed.wait_for(lambda: self._wants_stop or not self._wants_pause)
-        return not self._wants_stop
+                self._changed.wait_for(lambda: self._wish != "pause")
+        return self._wish != "stop"
 
     def _end(self, error: str | None) -> None:
         with self._changed:
-            self.error = error
-            complete = self.total is not None and self.done >= self.total
+            self.error, status = error, "finished"
             if error is not None:
                 status = "failed"
-            elif self._wants_stop and not complete:
+            elif self._wish == "stop" and (self.total is None or self.done < self.total):
                 status = "interrupted" if self._leaving else "stopped"
-            else:
-                status = "finished"
             try:
                 self._mark(status)
-            except JournalError as trouble:  # a full disk: the journal will show it as interrupted
+            except JournalError as trouble:  # such as a full disk; the journal will call the run interrupted
                 if error is None:
-                    self._exception, self.error, self.status = trouble, traceback.format_exc(), "failed"
+                    self.status, self.error, self._exception = "failed", traceback.format_exc(), trouble
             self._claim.release()
         _unfinished.discard(self)
         self._notify()
@@ -324,11 +300,11 @@ class Run(Shown):
         """Keep the heartbeat, and see when a capability that was told to pause has fallen silent."""
         while not self._ended.is_set():
             with self._changed:
-                settling = self.status == "pausing" and self._commandable
-                self._changed.wait(_SETTLE_S if settling else HEARTBEAT_S)
-                settled = settling and self.status == "pausing" and time.monotonic() - self._heard_at >= _SETTLE_S
-                late = self.status in LIVE and time.time() - self._claim.beat >= HEARTBEAT_S
-                if settled or late:
+                settling = self._hears and self.status == "pausing"
+                self._changed.wait(SETTLE_S if settling else HEARTBEAT_S)
+                quiet = time.monotonic() - max(self._wished_at, self._recorded_at) >= SETTLE_S
+                settled = settling and quiet and self.status == "pausing"
+                if settled or (self.status in LIVE and time.time() - self._claim.beat >= HEARTBEAT_S):
                     try:
                         self._mark("paused" if settled else self.status)
                     except JournalError:
@@ -338,8 +314,8 @@ class Run(Shown):
 
     def _mark(self, status: str) -> None:
         """Change the status, here and then in the journal; the lock is held."""
-        if status in ("paused", "stopped", "finished", "failed", "interrupted"):
-            self._before, self._since = self.elapsed, None
+        if status == "paused" or status not in LIVE:
+            self._driven_s, self._since = self.elapsed, None
         elif self._since is None:
             self._since = time.monotonic()
         self.status = status
@@ -353,50 +329,12 @@ class Run(Shown):
             except Exception:
                 self.subscriber_error = traceback.format_exc()
 
-    def _save(self) -> memoryview:
-        import torch  # only where there is state: a run without needs no second to import it
-
-        buffer = io.BytesIO()
-        torch.save(self.capability.state_dict(), buffer)
-        if not self._verified:  # once, now rather than when it is needed
-            buffer.seek(0)
-            try:
-                torch.load(buffer, weights_only=True, map_location="cpu")
-            except Exception as error:
-                raise TypeError(
-                    f"the state_dict() of {self.kind} could not be read again: keep to tensors, numbers, text, lists and "
-                    f"dicts ({error})"
-                ) from error
-            self._verified = True
-        return buffer.getbuffer()
-
     def _load(self, state: bytes) -> None:
-        import torch
-
         if not hasattr(self.capability, "load_state_dict"):
             raise JournalError(
                 f"run {self.id} has a checkpoint, and this {self.kind} has no load_state_dict() to take it"
             )
-        try:
-            values = torch.load(io.BytesIO(state), weights_only=True, map_location="cpu")
-        except Exception as error:
-            raise JournalError(f"the checkpoint of run {self.id} is damaged or not safe to read ({error})") from error
-        self.capability.load_state_dict(values)
-
-    def _total(self) -> int | None:
-        total = getattr(self.capability, "total", None)
-        return None if total is None else int(total)
-
-    def _stored(self, field: str, otherwise: str) -> str:
-        if self._claim is None:
-            return otherwise
-        try:
-            return getattr(self.journal.run(self.id), field)
-        except JournalError:  # deleted, or closed
-            return otherwise
-
-    def _elsewhere(self) -> bool:
-        return threading.current_thread() is not self._thread
+        self.capability.load_state_dict(checkpoint.from_bytes(state))
 
 
 @atexit.register

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from .liveness import LIVE
+
 if TYPE_CHECKING:
     from .journal import Journal
 
-LIVE = ("starting", "running", "pausing", "paused", "stopping")
 RESUMABLE = ("stopped", "failed", "interrupted")
 
 
@@ -19,7 +20,7 @@ class Shown:
 
     @property
     def progress(self) -> dict[str, float | int | None]:
-        """done and total (records that advance), rate_per_s, remaining_s and elapsed_s without pauses; unknown = None."""
+        """{"done", "total", "rate_per_s", "remaining_s", "elapsed_s"}, counting records that advance; None if unknown."""
         done, total, elapsed = self.done, self.total, self.elapsed
         rate = done / elapsed if done and elapsed > 0 else None
         remaining = None
@@ -43,8 +44,8 @@ class Shown:
 
     def __repr__(self) -> str:
         total = "" if self.total is None else f" of {self.total}"
-        recorded = " (recorded)" if self.recorded else ""
-        return f"<{type(self).__name__} {self.id} {self.name!r}{recorded}: {self.kind}, {self.status}, {self.done}{total} done>"
+        status = "recorded" if self.recorded else self.status
+        return f"<{type(self).__name__} {self.id} {self.name!r}: {self.kind}, {status}, {self.done}{total} done>"
 
 
 @dataclass(frozen=True, repr=False)
