@@ -29,7 +29,7 @@ SILENCE_S = 6.0
 """With tasks sent, all local workers idle and no result for so long, the pool has lost its way (a worker that was
 killed may have held a queue's lock) and is started anew."""
 RESTARTS = 3
-CREDENTIALS = ("login", "credential", "token", "401", "403", "unauthorized", "forbidden", "auth")
+CREDENTIALS = ("login", "credential", "token", "401", "403", "unauthorized", "forbidden", "authenticat", "authoriz")
 
 
 class Engine:

@@ -82,8 +82,10 @@ class Pool:
         if not self.processes:
             return self._submit(worker.run, (task.function, task.args, task.kwargs, task.begun))
         call, function = task.session.sendable(task)
-        board = str(self.folder)
-        return self._submit(worker.run_sent, (task.number, task.attempts, function, call, task.timeout_s, board))
+        # A task that moves data needs the connector; importing it is not the task's own time.
+        connector = task.session.engine.store.place.connector if task.uses or task.outputs else ""
+        notes = (task.number, task.attempts, task.timeout_s, str(self.folder), connector)
+        return self._submit(worker.run_sent, (notes, function, call))
 
     def _submit(self, function: Any, args: tuple) -> Future:
         # DataFlowKernel.submit is not thread-safe, and completions are sent on from Parsl's own threads.

@@ -2,7 +2,8 @@
 
 One header, one pickle, then every large buffer (numpy arrays, torch tensors) uncopied behind it at an aligned
 offset: pickle protocol 5 with out-of-band buffers. Classes defined in a notebook cell travel by value, by
-cloudpickle. What :func:`loads` returns owns its memory, so no two tasks ever share one mutable tensor.
+cloudpickle. What :func:`loads` returns owns its memory, so no two tasks ever share one mutable tensor. Tensors that
+cover the same storage (tied weights) stay tied; a slice travels as its own elements alone.
 """
 
 from __future__ import annotations
@@ -19,60 +20,55 @@ MAGIC = b"scilab1\0"
 ALIGN = 64
 
 
-def _tensor(data: Any, dtype: str, shape: tuple, requires_grad: bool) -> Any:
+class _Bytes:
+    """One storage of a torch tensor; pickled once however many tensors lie on it."""
+
+    def __init__(self, tensor: Any) -> None:
+        self.tensor = tensor  # keeps the storage, and so its address, alive while the pickle is written
+
+    def __reduce__(self) -> tuple:
+        import torch
+
+        return _storage, (pickle.PickleBuffer(self.tensor.reshape(-1).view(torch.uint8).numpy()),)
+
+
+def _storage(data: Any) -> Any:
     import torch
 
-    flat = torch.frombuffer(data, dtype=torch.uint8) if len(data) else torch.empty(0, dtype=torch.uint8)
+    return torch.frombuffer(data, dtype=torch.uint8) if len(data) else torch.empty(0, dtype=torch.uint8)
+
+
+def _tensor(flat: Any, dtype: str, shape: tuple, requires_grad: bool, parameter: bool) -> Any:
+    import torch
+
     tensor = flat.view(getattr(torch, dtype)).view(shape)
+    if parameter:
+        return torch.nn.Parameter(tensor, requires_grad=requires_grad)
     return tensor.requires_grad_() if requires_grad else tensor
 
 
-def _parameter(tensor: Any, requires_grad: bool) -> Any:
-    import torch
-
-    return torch.nn.Parameter(tensor, requires_grad=requires_grad)
-
-
 class _Pickler(cloudpickle.Pickler):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._storages: dict[int, _Bytes] = {}
+
     def reducer_override(self, obj: Any) -> Any:
         torch = sys.modules.get("torch")
-        # Only plain dense CPU tensors that own their whole storage: views and shared storage keep torch's own way,
-        # which preserves the sharing inside one object.
-        if torch is not None and type(obj) in (torch.Tensor, torch.nn.Parameter) and _is_plain(torch, obj):
-            plain = obj.detach()
-            raw = plain.reshape(-1).view(torch.uint8).numpy()
-            dtype = str(obj.dtype).removeprefix("torch.")
-            if type(obj) is torch.nn.Parameter:
-                data = (pickle.PickleBuffer(raw), dtype, tuple(obj.shape), False)
-                return _parameter, (_Later(data), obj.requires_grad)
-            return _tensor, (pickle.PickleBuffer(raw), dtype, tuple(obj.shape), obj.requires_grad)
-        return super().reducer_override(obj)
-
-
-class _Later:
-    """Pickles as the plain tensor that a Parameter wraps."""
-
-    def __init__(self, data: tuple) -> None:
-        self.data = data
-
-    def __reduce__(self) -> tuple:
-        return _tensor, self.data
+        # A tensor class that is still being imported by another thread cannot be here yet.
+        if torch is None or type(obj) not in (torch.Tensor, torch.nn.Parameter) or not _is_plain(torch, obj):
+            return super().reducer_override(obj)
+        plain = obj.detach()
+        if plain.untyped_storage().nbytes() != plain.numel() * plain.element_size() or not plain.is_contiguous():
+            # A slice travels alone: the data set it was cut from stays here.
+            plain = plain.clone(memory_format=torch.contiguous_format)
+        flat = self._storages.setdefault(plain.data_ptr() or id(obj), _Bytes(plain))
+        dtype = str(obj.dtype).removeprefix("torch.")
+        return _tensor, (flat, dtype, tuple(obj.shape), obj.requires_grad, type(obj) is torch.nn.Parameter)
 
 
 def _is_plain(torch: Any, t: Any) -> bool:
-    return (
-        t.device.type == "cpu"
-        and t.layout is torch.strided
-        and t.is_contiguous()
-        and t.is_leaf
-        and not t.is_quantized
-        and not t.is_complex()
-        and t.dtype is not torch.bool
-        and t.untyped_storage().nbytes() == t.numel() * t.element_size()
-        and not t.is_conj()
-        and not t.is_neg()
-        and not getattr(t, "__dict__", None)
-    )
+    dense = t.device.type == "cpu" and t.layout is torch.strided and t.is_leaf and not t.is_quantized
+    return dense and not t.is_conj() and not t.is_neg() and not getattr(t, "__dict__", None)
 
 
 def dumps(obj: Any) -> bytes:

@@ -94,6 +94,9 @@ class Session:
         """A person's act: ``"pause"``, ``"resume"``, ``"stop"``, or a dict for the capability. Thread-safe."""
         if command == "stop":
             self.stopped.set()
+        elif command in ("pause", "resume"):
+            # At once, not in turn behind the completions that already wait.
+            self.paused = command == "pause"
         self.inbox.put(command)
 
     def next(self, timeout_s: float | None = None) -> Completion | dict | None:
@@ -117,8 +120,7 @@ class Session:
                 return None
             if self.stopped.is_set():
                 raise Stopped
-            if item in ("pause", "resume"):
-                self.paused = item == "pause"
+            if item == "resume":
                 self.engine.pump()
             elif isinstance(item, Exception):
                 raise item

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import hashlib
+import importlib
 import os
 import signal
 import socket
@@ -111,25 +112,27 @@ def run(function: Callable, args: tuple, kwargs: dict, began: list) -> Report:
     return _report(value, failure, started, name)
 
 
-def run_sent(
-    number: int, attempt: int, function: bytes | Key, call: bytes, timeout_s: float | None, board: str
-) -> Report:
+def run_sent(notes: tuple[int, int, float | None, str, str], function: bytes | Key, call: bytes) -> Report:
     """Run one task that was sent as bytes to this worker process.
 
-    ``board`` is a folder where the worker says what it is doing, if it can write there: the kernel reads it to
-    reach a task that must be given up, and to learn of one that ended its process.
+    ``notes`` are the task's number, attempt and time limit, a folder for the board, and the module path of the
+    connector the task will need ("" for none). On its board the worker says what it is doing, if it can write
+    there: the kernel reads it to reach a task that must be given up, and to learn of one that ended its process.
     """
+    number, attempt, timeout_s, folder, connector = notes
+    if connector:
+        importlib.import_module(connector.rpartition(".")[0])
     name = f"{socket.gethostname()}:{os.getpid()}"
     if threading.current_thread() is threading.main_thread():
         # A signal meant for a task that has just ended must not end the worker.
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    notes = _Board(board, number, attempt)
+    board = _Board(folder, number, attempt)
     started = time.time()
     _local.hits = _local.misses = 0
     start_counting()
     value, failure = None, None
     try:
-        with _limits(timeout_s, notes):
+        with _limits(timeout_s, board):
             single_thread()
             take_gpu()
             body, arguments = _function(function), cloudpickle.loads(call)
@@ -155,7 +158,7 @@ def run_sent(
         value = None
     # Again here: the limit may have struck inside its own clean-up.
     faulthandler.cancel_dump_traceback_later()
-    notes.idle()
+    board.idle()
     return _report(value, failure, started, name)
 
 
@@ -223,7 +226,7 @@ class _Board:
 
 
 @contextlib.contextmanager
-def _limits(timeout_s: float | None, notes: _Board) -> Any:
+def _limits(timeout_s: float | None, board: _Board) -> Any:
     """Within: SIGALRM raises TaskTimeout, SIGUSR1 raises TaskDropped; a task deaf to both ends its process."""
     inside = True
 
@@ -232,7 +235,7 @@ def _limits(timeout_s: float | None, notes: _Board) -> Any:
             raise TaskTimeout
 
     def dropped(*_: Any) -> None:
-        if inside and notes.dropped():
+        if inside and board.dropped():
             raise TaskDropped
 
     if threading.current_thread() is not threading.main_thread():
@@ -241,13 +244,13 @@ def _limits(timeout_s: float | None, notes: _Board) -> Any:
     signal.signal(signal.SIGUSR1, dropped)
     file = None
     try:
-        if notes.dropped():
+        if board.dropped():
             raise TaskDropped
         if timeout_s is not None:
             signal.signal(signal.SIGALRM, late)
             signal.setitimer(signal.ITIMER_REAL, timeout_s)
             with contextlib.suppress(OSError):
-                file = notes.late_file()
+                file = board.late_file()
             faulthandler.dump_traceback_later(timeout_s + GRACE_S, exit=True, file=file or sys.__stderr__)
         yield
     finally:
