@@ -1,10 +1,9 @@
 """Putting a widget's page modules together.
 
-anywidget takes one ES module as text. Ours are several small files which import each other by relative
-path; `bundle` wraps each in a function and hands it the names it imports. It understands exactly the three
-forms the files use, at the start of a line: ``import { a, b } from "./x.js";``, ``export function name``
-and ``export const name``. Anything else that begins with import or export is refused, so that a mistake
-shows up here and not as a blank cell.
+anywidget takes one ES module as text. Ours are several small files which import each other by relative path; `bundle`
+wraps each in a function and hands it the names it imports. It understands exactly the three forms the files use, at
+the start of a line: ``import { a, b } from "./x.js";``, ``export function name`` and ``export const name``. Anything
+else that begins with import or export is refused, so that a mistake shows up here and not as a blank cell.
 """
 
 from __future__ import annotations
@@ -22,8 +21,7 @@ _OTHER = re.compile(r"^(?:import|export)\b.*$", re.M)
 def bundle(entry: Path) -> str:
     """One ES module whose default export is ``widget`` of ``entry`` (a path to a .js file).
 
-    Raises ValueError where a file uses a form that is not understood, or where files import each other in a
-    circle.
+    Raises ValueError where a file uses a form that is not understood, or where files import each other in a circle.
     """
     done: dict[Path, str] = {}
     parts: list[str] = []

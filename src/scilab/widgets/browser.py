@@ -1,5 +1,5 @@
-"""The journal in a panel: list the runs, open one as it was, compare two, resume, rename, note, delete,
-export, import.
+"""The journal in a panel: list the runs, open one as it was, compare two, resume, rename, note, delete, export,
+import.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ PART_BYTES = 1 << 20  # files travel in parts: a websocket of the Jupyter server
 
 
 def rows(stored: list, kind: str, unit: str) -> list[dict]:
-    """The newest runs as rows for the page; ``why`` says why a row cannot be opened in a panel of this
-    kind.
-    """
+    """The newest runs as rows for the page; ``why`` says why a row cannot be opened in a panel of this kind."""
     return [{"id": run.id, "name": run.name, "kind": run.kind, "status": run.status, "recorded": bool(run.recorded),
              "created": run.created, "notes": run.notes or "", "resumable": bool(run.resumable and not run.recorded),
              "done": words.progress(run.progress, unit if run.kind == kind else "steps", False)["text"].split(" · ")[0],
@@ -26,31 +24,28 @@ def rows(stored: list, kind: str, unit: str) -> list[dict]:
             for run in stored[:SHOWN]]
 
 
-def plain_settings(settings: dict) -> dict[str, str]:
-    """Settings by name as short texts: the values a panel set where there are any, big things by their
-    size.
-    """
+def plain_settings(settings: dict, labels: dict[str, str] | None = None) -> dict[str, str]:
+    """Settings by name (or label) as short texts: the values a panel set where there are any, big things by size."""
+    labels = labels or {}
     chosen = settings.get("values") or settings
     flat: dict[str, str] = {}
     for key, value in chosen.items():
         for name, item in ({f"{key}.{inner}": item for inner, item in value.items()} if isinstance(value, dict)
                            else {key: value}).items():
             text = f"{len(item)} entries" if isinstance(item, list | dict) and len(str(item)) > 60 else str(item)
-            flat[name] = words.DASH if item is None else text
+            flat[labels.get(name, name)] = words.DASH if item is None else text
     return flat
 
 
-def differing(first: dict, second: dict) -> list[list[str]]:
+def differing(first: dict, second: dict, labels: dict[str, str]) -> list[list[str]]:
     """[setting, first's value, second's value] for the settings in which two runs differ."""
-    one, two = plain_settings(first), plain_settings(second)
+    one, two = plain_settings(first, labels), plain_settings(second, labels)
     return [[name, one.get(name, words.DASH), two.get(name, words.DASH)]
             for name in {**one, **two} if one.get(name) != two.get(name)]
 
 
 class Browsing:
-    """The actions of a panel (`do_…`) that concern stored runs. Each is called in the panel's worker
-    thread.
-    """
+    """The actions of a panel (`do_…`) that concern stored runs. Each is called in the panel's worker thread."""
 
     def do_open(self, id: str) -> None:
         """Show a run as it was, or follow it where it still goes on."""
@@ -60,19 +55,18 @@ class Browsing:
         self._show(run)
 
     def do_compare(self, ids: list[str]) -> None:
-        """Put two runs side by side: their differing settings, their last numbers, their curves in the same
-        charts.
-        """
+        """Put two runs side by side: their differing settings, their last numbers, their curves in the same charts."""
         if len(ids) != 2:
             raise ValueError(f"Two runs are compared; {len(ids)} are chosen.")
         runs = [self._find(id) for id in ids]
         if any(run.kind != self.kind for run in runs):
             raise ValueError(f"Only runs of kind “{self.kind}” can be compared here.")
         names = [run.name if runs[0].name != runs[1].name else f"{run.name} ({run.id})" for run in runs]
-        pictures = [self._fold(run)[0] for run in runs]
+        pictures = [self._folded(run) for run in runs]
+        labels = {field.name: field.label for field in self.fields}
         tiles = [{tile["label"]: tile["value"] for tile in picture.get("tiles", [])} for picture in pictures]
         self._comparison = overlaid(dict(zip(names, pictures, strict=True))) | {
-            "names": names, "settings": differing(runs[0].settings, runs[1].settings),
+            "names": names, "settings": differing(runs[0].settings, runs[1].settings, labels),
             "numbers": [[label, tiles[0].get(label, words.DASH), tiles[1].get(label, words.DASH)]
                         for label in {**tiles[0], **tiles[1]}]}
 

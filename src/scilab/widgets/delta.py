@@ -10,9 +10,8 @@ NOTHING = None
 def difference(old: Any, new: Any) -> dict | None:
     """The change that makes ``new`` of ``old`` (plain JSON values), or None where they are equal.
 
-    ``{"keys": {key: change}, "gone": [key]}`` for dicts, ``{"append": [...]}`` where a list only grew at
-    its end, and ``{"value": new}`` for everything else. `applied` and the page's ``apply`` (panel.js) undo
-    it.
+    ``{"keys": {key: change}, "gone": [key]}`` for dicts, ``{"append": [...]}`` where a list only grew at its end, and
+    ``{"value": new}`` for everything else. `applied` and the page's ``apply`` (panel.js) undo it.
     """
     if isinstance(old, dict) and isinstance(new, dict):
         keys = {}

@@ -10,9 +10,7 @@ from scilab.widgets.words import duration, size
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds, bytes of memory at the peak, and tasks; None for what cannot be told. ``note`` is added as
-    it is.
-    """
+    """Seconds, bytes of memory at the peak, and tasks; None for what cannot be told. ``note`` is added as it is."""
 
     seconds: float | None = None
     memory_bytes: float | None = None
@@ -21,20 +19,20 @@ class Estimate:
 
     def describe(self, free_bytes: float | None = None) -> dict:
         """``text`` for the panel and ``fits``: whether the memory is there (None where either is unknown)."""
-        parts = [f"about {duration(self.seconds)}" if self.seconds is not None else "",
+        parts = [f"{'about ' if self.seconds >= 0.1 else ''}{duration(self.seconds)}" if self.seconds is not None else "",
                  f"{size(self.memory_bytes)} of memory" if self.memory_bytes is not None else "",
                  f"{self.tasks:,} tasks" if self.tasks is not None else ""]
         fits = None if None in (self.memory_bytes, free_bytes) else self.memory_bytes <= free_bytes
         text = f"Estimated: {', '.join(part for part in parts if part) or '–'}."
         if fits is not None:
-            text += (f" Fits this machine ({size(free_bytes)} free)." if fits
-                     else f" More than this machine has free ({size(free_bytes)}): take fewer workers or a smaller model.")
+            text += (f" Fits this machine ({size(free_bytes)} free)." if fits else
+                     f" More than this machine has free ({size(free_bytes)}): take fewer workers or less data.")
         return {"text": f"{text} {self.note}".strip(), "fits": fits}
 
 
 def free_memory() -> float | None:
-    """Bytes a new run can use here: what the machine has free, or less where a container sets a limit (as
-    Binder does).
+    """Bytes a new run can use here: what the machine has free, or less where a container sets a limit (as Binder
+    does).
     """
     import psutil
 

@@ -1,8 +1,8 @@
 """What a person can set: declarations of fields, and what the values typed into them mean.
 
-A field is declared once, in Python, with its label, unit, help sentence and limits; the page draws it and
-the same declaration judges what was typed. A bad value becomes a sentence for the place beside the control,
-never an exception that is lost.
+A field is declared once, in Python, with its label, unit, help sentence and limits; the page draws it and the same
+declaration judges what was typed. A bad value becomes a sentence for the place beside the control, never an exception
+that is lost.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ Values = Mapping[str, Any]
 class Field:
     """What all fields share.
 
-    ``name`` is the key in ``values``; ``help`` is the sentence shown on hover; ``group`` is the heading it
-    stands under. ``unless(values)`` returns the reason why the field does not apply just now, or None: the
-    control is then disabled with that reason, and its value is not judged.
+    ``name`` is the key in ``values``; ``help`` is the sentence shown on hover; ``group`` is the heading it stands
+    under. ``unless(values)`` returns the reason why the field does not apply just now, or None: the control is then
+    disabled with that reason, and its value is not judged.
     """
 
     name: str
@@ -55,9 +55,7 @@ class Field:
 
 @dataclass(frozen=True, kw_only=True)
 class Number(Field):
-    """A number between ``minimum`` and ``maximum`` (both allowed). ``integer=True`` accepts whole numbers
-    only.
-    """
+    """A number between ``minimum`` and ``maximum`` (both allowed). ``integer=True`` accepts whole numbers only."""
 
     minimum: float = -math.inf
     maximum: float = math.inf
@@ -71,8 +69,8 @@ class Number(Field):
         except ValueError:
             number = math.nan
         if math.isnan(number) or math.isinf(number):
-            raise ValueError(f"{self._allowed()}; “{given}” is not a number." if str(given).strip() and given is not None
-                             else f"{self._allowed()}; nothing is given.")
+            empty = given is None or not str(given).strip()
+            raise ValueError(f"{self._allowed()}; " + ("nothing is given." if empty else f"“{given}” is not a number."))
         if self.integer and number != int(number):
             raise ValueError(f"{self._allowed()}; given {given}.")
         if not self.minimum <= number <= self.maximum:
@@ -99,8 +97,7 @@ class Number(Field):
 class Choice(Field):
     """One of ``options``, each a value or a (value, label) pair.
 
-    ``reasons(values)`` returns {value: why it cannot be chosen now}; such options are disabled with that
-    reason.
+    ``reasons(values)`` returns {value: why it cannot be chosen now}; such options are disabled with that reason.
     """
 
     options: Sequence[Any] = ()
@@ -122,9 +119,7 @@ class Choice(Field):
 
 @dataclass(frozen=True, kw_only=True)
 class Text(Field):
-    """A line of text. ``check(text)`` returns the value meant, or raises ValueError with a sentence for the
-    person.
-    """
+    """A line of text. ``check(text)`` returns the value meant, or raises ValueError with a sentence for the person."""
 
     check: Callable[[str], Any] | None = None
     placeholder: str = ""
@@ -154,8 +149,8 @@ class Toggle(Field):
 
 @dataclass(frozen=True)
 class Form:
-    """Fields judged together: ``values`` (always usable), ``errors`` {name: sentence}, ``disabled`` {name:
-    reason}, ``reasons`` {name: {value: why not}} for single options.
+    """Fields judged together: ``values`` (always usable), ``errors`` {name: sentence}, ``disabled`` {name: reason},
+    ``reasons`` {name: {value: why not}} for single options.
     """
 
     values: dict

@@ -61,9 +61,8 @@ export function form(host, ask) {
         const not = next.reasons[name]?.[option.value];
         option.disabled = Boolean(not);
         option.title = not || "";
+        if (not && !why.textContent) why.textContent = `${option.textContent}: ${not}`;
       }
-      const barred = Object.values(next.reasons[name] || {});
-      if (!why.textContent && barred.length) why.textContent = [...new Set(barred)].join(" ");
     }
   }
 

@@ -90,7 +90,7 @@ export function makePanel(view) {
     const problem = h("div", { class: "scilab-problem", role: "alert" });
     const settings = h("div");
     const estimate = h("p", { class: "scilab-estimate", "aria-live": "polite" });
-    const tiles = h("dl", { class: "scilab-tiles" });
+    const tiles = h("div", { class: "scilab-tiles" });
     const own = h("div");
     const plots = h("div", { class: "scilab-charts" });
     const live = h("div", { class: "scilab-live" }, tiles, own, plots);
@@ -165,7 +165,7 @@ export function makePanel(view) {
 
     function drawPicture() {
       const picture = model.get("picture");
-      tiles.replaceChildren(...(picture.tiles || []).map(({ label, value, help }) => h("div", { title: help || "" }, h("dt", {}, label), h("dd", {}, value))));
+      tiles.replaceChildren(...(picture.tiles || []).map(({ label, value, help }) => h("div", { title: help || "" }, h("div", { class: "scilab-tile-label" }, label), h("div", { class: "scilab-tile-value" }, value))));
       drawn.update(picture.charts || {});
       if (mine) mine.update(picture);
     }

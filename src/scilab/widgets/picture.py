@@ -1,8 +1,8 @@
 """The parts of a picture that every panel draws: number tiles and line charts.
 
-A picture is plain JSON, made by folding records: ``draw(records, picture) -> picture``. The base page draws
-two of its keys, a panel's own page module may draw more, and keys that begin with "_" stay in the kernel
-(what the fold must remember):
+A picture is plain JSON, made by folding records: ``draw(records, picture) -> picture``. The base page draws two of its
+keys, a panel's own page module may draw more, and keys that begin with "_" stay in the kernel (what the fold must
+remember):
 
 ``tiles``   [{"label", "value" (text), "help"}]
 ``charts``  {id: {"title", "x": axis, "y": axis, "series": {name: {"points": [[x, y], …]}}, "marks": [[x,
@@ -23,9 +23,8 @@ def chart(title: str, x: str, y: str, x_unit: str = "", y_unit: str = "") -> dic
 def with_point(of: dict, series: str, x: float, y: float | None) -> dict:
     """The chart with one point more; the given one is left as it is.
 
-    A long series keeps every 2nd, 4th, 8th … point and always the newest, so it never exceeds `POINTS` + 1.
-    Which points stay depends on their order alone, not on how records were batched. ``y`` None leaves a
-    gap.
+    A long series keeps every 2nd, 4th, 8th … point and always the newest, so it never exceeds `POINTS` + 1. Which
+    points stay depends on their order alone, not on how records were batched. ``y`` None leaves a gap.
     """
     held = of["series"].get(series, {"points": [], "seen": 0, "stride": 1})
     points, seen, stride = held["points"], held["seen"], held["stride"]
@@ -46,9 +45,7 @@ def with_mark(of: dict, x: float, text: str) -> dict:
 
 
 def overlaid(pictures: dict[str, dict]) -> dict:
-    """The charts of several runs in one: each series named by its run (and by itself, where a chart has
-    several).
-    """
+    """The charts of several runs in one: each series named by its run (and by itself, where a chart has several)."""
     charts: dict[str, dict] = {}
     for place, (run, picture) in enumerate(pictures.items()):
         for key, single in picture.get("charts", {}).items():

@@ -1,9 +1,7 @@
-"""Sending to the page: at most ten times a second, nothing in between lost for good, the last state always
-sent.
+"""Sending to the page: at most ten times a second, nothing in between lost for good, the last state always sent.
 
-The Jupyter server stops passing messages on above about 1,000 a second, so a panel never sends when
-something happens; it says that something did (`wake`), and the one publisher thread sends what is true by
-then.
+The Jupyter server stops passing messages on above about 1,000 a second, so a panel never sends when something happens;
+it says that something did (`wake`), and the one publisher thread sends what is true by then.
 """
 
 from __future__ import annotations
@@ -19,15 +17,13 @@ INTERVAL_S = 0.1
 class Publisher:
     """Calls ``flush`` soon after `wake`, from one daemon thread, at most once per ``interval_s``.
 
-    ``flush`` is held weakly (a bound method): a forgotten panel does not live on because of its thread.
-    Every `wake` is followed by a flush that starts after it, so the final state is always sent. Between
-    wakes `flush` is called every ``idle_s`` seconds where that is set (a run in another kernel wakes
-    nobody).
+    ``flush`` is held weakly (a bound method): a forgotten panel does not live on because of its thread. Every `wake`
+    is followed by a flush that starts after it, so the final state is always sent.
     """
 
     def __init__(self, flush: Callable[[], None], interval_s: float = INTERVAL_S, name: str = "scilab-publisher"):
         self.interval_s = interval_s
-        self.idle_s: float | None = None
+        self._idle_s: float | None = None
         self._flush = weakref.WeakMethod(flush)
         self._wake = threading.Event()
         self._closed = False
@@ -38,6 +34,12 @@ class Publisher:
     def wake(self) -> None:
         """Something changed. Returns at once; safe from any thread."""
         self._wake.set()
+
+    def look_every(self, seconds: float | None) -> None:
+        """Flush at least so often from now on, also where nothing wakes: a run in another kernel cannot."""
+        if seconds != self._idle_s:
+            self._idle_s = seconds
+            self.wake()
 
     def close(self) -> None:
         """End the thread; idempotent. What was not sent stays unsent: flush before closing."""
@@ -51,7 +53,7 @@ class Publisher:
 
     def _loop(self) -> None:
         while True:
-            self._wake.wait(self.idle_s)
+            self._wake.wait(self._idle_s)
             if self._closed:
                 return
             self._wake.clear()

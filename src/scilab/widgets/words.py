@@ -1,7 +1,6 @@
 """The words of a panel: statuses, progress, buttons with their reasons, numbers with their units.
 
-All of it is made here from plain data, so the page only shows it and a test can read it. What is not known
-is a dash.
+All of it is made here from plain data, so the page only shows it and a test can read it. What is not known is a dash.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return DASH
     if seconds < 10:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.1f} s" if seconds >= 0.1 else "under 0.1 s"
     if seconds < 59.5:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -57,16 +56,15 @@ def size(count: float | None) -> str:
 
 
 def progress(given: Mapping | None, unit: str, active: bool) -> dict:
-    """``fraction`` (None where unknown) and ``text``: "3 of 10 rounds · 1.2 per s · about 6 s left
-    (estimated)".
-    """
+    """``fraction`` (None where unknown) and ``text``: "3 of 10 rounds · 1.2 per s · about 6 s left (estimated)"."""
     given = given or {}
     done, total = given.get("done"), given.get("total")
     text = f"{DASH if done is None else f'{done:,}'} of {DASH if total is None else f'{total:,}'} {unit}"
     if active:
         left = given.get("remaining_s")
         rate = number(given.get("rate_per_s"), 2)
-        text += f" · {rate} per s · " + (f"about {duration(left)} left (estimated)" if left is not None else f"{DASH} left")
+        text += f" · {rate} per s · "
+        text += f"about {duration(left)} left (estimated)" if left is not None else f"{DASH} left"
     if given.get("elapsed_s") is not None:
         text += f" · {duration(given['elapsed_s'])} so far" if active else f" · took {duration(given['elapsed_s'])}"
     return {"fraction": min(1.0, done / total) if done is not None and total else None, "text": text}
@@ -79,7 +77,7 @@ def buttons(status: str, *, here: bool, resumable: bool, recorded: bool, blocked
     """
     active = status in ACTIVE
     elsewhere = "This run belongs to another kernel; it can be steered only there."
-    idle = "Nothing is running." if not active else elsewhere
+    busy = "Nothing is running." if not active else f"It is {status}." if here else elsewhere
     if status == "paused" and here:
         resume = None
     elif active:
@@ -89,12 +87,12 @@ def buttons(status: str, *, here: bool, resumable: bool, recorded: bool, blocked
     elif status in ("interrupted", "stopped", "failed") and resumable:
         resume = None
     else:
-        resume = "There is nothing to resume." if status in ("ready", "finished") else "It kept no checkpoint to resume from."
+        resume = "There is nothing to resume."
     whys = {
         "launch": "Stop the run that is going on first." if active and here else blocked,
-        "pause": None if here and status in ("starting", "running") else (f"It is {status}." if active and here else idle),
+        "pause": None if here and status in ("starting", "running") else busy,
         "resume": resume,
-        "stop": None if here and active and status != "stopping" else ("It is stopping." if active and here else idle),
+        "stop": None if here and active and status != "stopping" else busy,
     }
     does = {"launch": "Start a new run with these settings", "pause": "Hold the run; Resume goes on",
             "resume": "Go on with this run", "stop": "End the run; what is done is kept"}

@@ -1,5 +1,5 @@
-"""The one thread of a panel that acts: what a person asks for is queued by the message handler and done
-here, in order.
+"""The one thread of a panel that acts: what a person asks for is queued by the message handler and done here, in
+order.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ from concurrent.futures import Future
 
 
 class Worker:
-    """Runs submitted calls one after another in a daemon thread, which ends at `close` or when ``owner`` is
-    forgotten.
-    """
+    """Runs submitted calls one by one in a daemon thread, which ends at `close` or when ``owner`` is forgotten."""
 
     def __init__(self, owner: object, name: str = "scilab-worker"):
         self._queue: queue.SimpleQueue = queue.SimpleQueue()

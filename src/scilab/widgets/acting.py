@@ -1,0 +1,145 @@
+"""What a click does. Messages of the page are queued by the handler and done, in order, by the panel's worker."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from scilab.runs import Run
+
+from .words import ACTIVE
+
+
+class Launched:
+    """A capability with the values it was built from in its settings, so that another kernel can build it again."""
+
+    def __init__(self, capability: Any, values: Mapping):
+        self._capability = capability
+        self.settings = {**capability.settings, "values": dict(values)}
+
+    def __iter__(self):
+        return iter(self._capability)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._capability, name)
+
+
+class Acting:
+    """The actions of a panel: ``{"action": "x", "args": {…}, "id": n}`` from the page calls ``do_x(**args)``.
+
+    What it returns, or the sentence of what it raises, is the answer; a subclass adds actions by adding methods.
+    """
+
+    def _receive(self, _widget: Any, content: dict, buffers: list) -> None:
+        self._worker.submit(self._answer, content, buffers)
+
+    def _answer(self, content: dict, buffers: list) -> None:
+        args = dict(content.get("args") or {})
+        if buffers:
+            args["data"] = buffers[0]
+        answer = self._perform(content.get("action", ""), args)
+        self._publisher.wake()
+        self.send({"type": "answer", "id": content.get("id"), **answer})
+
+    def _perform(self, action: str, args: Mapping) -> dict:
+        try:
+            handler = getattr(self, f"do_{action}", None)
+            if handler is None:
+                raise ValueError(f"This panel has no action {action!r}.")
+            if action not in ("set", "refresh"):
+                self._trouble = {}
+            return {"ok": True, "message": "", **(handler(**args) or {})}
+        except Exception as error:
+            known = isinstance(error, ValueError | OSError)  # a sentence for the person; all else needs its details
+            message = str(error) if known else f"{type(error).__name__}: {error}"
+            self._trouble = {"message": message, "details": "" if known else traceback.format_exc()}
+            return {"ok": False, "message": message}
+
+    def do_set(self, values: Mapping) -> None:
+        """Type values into fields."""
+        names = [field.name for field in self.fields]
+        if unknown := [name for name in values if name not in names]:
+            raise ValueError(f"There is no field {unknown[0]!r}; there are {', '.join(names)}.")
+        with self._lock:
+            self._typed |= values
+            self._judge()
+            if self._run is None:
+                self._show(None)
+
+    def do_launch(self, name: str | None = None) -> dict:
+        self._refuse_unless("launch")
+        with self._doing_it("starting"):
+            self._show(Run(self._capability(), name=name or None, journal=self.journal).start())
+        return {"run": self._run.id}
+
+    def do_pause(self) -> None:
+        self._refuse_unless("pause")
+        self._run.pause()
+
+    def do_stop(self) -> None:
+        self._refuse_unless("stop")
+        self._run.stop(wait=False)
+
+    def do_resume(self, id: str | None = None) -> None:
+        """Go on with the run shown where it was paused, or take a stored one up at its last checkpoint."""
+        if id is not None and (self._run is None or self._run.id != id):
+            self.do_open(id)
+        self._refuse_unless("resume")
+        if self._live and self._run.status in ACTIVE:
+            self._run.unpause()
+            return
+        if going := self._going():
+            raise ValueError(going)
+        with self._doing_it("starting"):
+            id = self._run.id
+            run = Run.resume(id, self._capability(self._settings), journal=self.journal)
+            differing = [f"{name} was {was}, is now {now}" for name, was, now in run.differences]
+            self._show(run.start())
+            if differing:
+                self._trouble = {"message": f"Resumed with other settings: {'; '.join(differing)}.", "details": ""}
+
+    def do_new(self) -> None:
+        """Back to the fields, no run shown."""
+        self._show(None)
+
+    def do_command(self, command: Mapping) -> None:
+        """Tell the running capability something; it is written to the Journal."""
+        if not self._live or self._run.status not in ACTIVE:
+            raise ValueError("Nothing is running that could be told.")
+        self._run.command(dict(command))
+
+    def do_refresh(self) -> None:
+        """Read the journal again, and send the page everything."""
+        self._whole = self._rows_due = True
+
+    def do_dismiss(self) -> None:
+        """Hide the message."""
+        self._dismissed = self._run.error if self._run is not None else None
+
+    def _capability(self, settings: Mapping | None = None) -> Any:
+        """The capability to run: the one given, or one built from the values of the fields or of a stored run."""
+        if self._given is not None and not self._spent:
+            self._spent = True
+            return self._given
+        values = self.values if settings is None else self.values_of(settings)
+        if values is None:
+            raise ValueError("This run was made by code, so only code can build it again: "
+                             f"Run.resume({self._run.id!r}, capability).start(), then show that run in a panel.")
+        return Launched(self.build(values), values)
+
+    def _refuse_unless(self, button: str) -> None:
+        state = self._head()["buttons"][button]
+        if not state["on"]:
+            raise ValueError(state["why"])
+
+    @contextmanager
+    def _doing_it(self, status: str) -> Iterator[None]:
+        """While the worker builds something, the panel says so."""
+        self._doing = status
+        self._publisher.wake()
+        try:
+            yield
+        finally:
+            self._doing = ""

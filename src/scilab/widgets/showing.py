@@ -1,0 +1,87 @@
+"""What a panel says about itself: head, form and notice, as plain data for the page (and for a test)."""
+
+from __future__ import annotations
+
+from . import words
+from .browser import plain_settings
+
+
+class Showing:
+    """The half of a panel that describes its state; it changes nothing."""
+
+    def _head(self) -> dict:
+        run = self._run
+        status = self._doing or (run.status if run is not None else "ready")
+        recorded = run is not None and bool(run.recorded)
+        active = status in words.ACTIVE
+        return {"title": self.title, "name": run.name if run is not None else "", "status": status,
+                "recorded": recorded, "sentence": words.SENTENCES["recorded" if recorded else status],
+                "progress": words.progress(run.progress if run is not None else None, self.unit, active),
+                "buttons": words.buttons(status, here=self._live or bool(self._doing), recorded=recorded,
+                                         resumable=run is not None and run.resumable, blocked=self._blocked()),
+                "notice": self._notice() if run is None and not self._doing else {}}
+
+    def _going(self) -> str | None:
+        """Why nothing can be started beside what is going on in this kernel."""
+        for run in list(self._steered.values()):
+            if run.kind == self.kind and run.status in words.ACTIVE:
+                return f"“{run.name}” is going on in this kernel; open it under Runs."
+        return None
+
+    def _blocked(self) -> str | None:
+        """Why nothing can be launched now."""
+        if self._journal_error or self._going():
+            return self._journal_error or self._going()
+        if self._given is not None and not self._spent:
+            return None
+        if self._fixed():
+            again = self._given is not None and self._run is None
+            return ("This one has run. Run the cell again to make a new one." if again
+                    else "These settings were made by code. Press New run to choose your own.")
+        wrong = [field.label for field in self.fields if field.name in self._form.errors]
+        return f"To be put right first: {', '.join(wrong)}." if wrong else None
+
+    def _fixed(self) -> bool:
+        """Whether the settings shown are not the fields' but those of code."""
+        if self._run is None:
+            return not self.fields or (self._given is not None and not self._spent)
+        return not self.fields or self.values_of(self._settings) is None
+
+    def _notice(self) -> dict:
+        """The newest run of this kind, where it waits for a person."""
+        newest = next((run for run in self._stored if run.kind == self.kind and not run.recorded), None)
+        if newest is None or newest.status not in words.ACTIVE | {"interrupted"}:
+            return {}
+        done = words.progress(newest.progress, self.unit, False)["text"].split(" · ")[0]
+        show = {"label": "Show", "action": "open", "args": {"id": newest.id}}
+        if newest.status == "interrupted":
+            resume = {"label": "Resume", "action": "resume", "args": {"id": newest.id}}
+            return {"text": f"“{newest.name}” was interrupted at {done}.", "buttons": [resume, show]}
+        return {"text": f"“{newest.name}” is going on ({newest.status}, {done}).", "buttons": [show]}
+
+    def _form_state(self, status: str) -> dict:
+        form, fixed = self._form, self._fixed()
+        locked = status in words.ACTIVE
+        return {"fields": [] if fixed else [field.describe() for field in self.fields],
+                "locked": "Settings are fixed while the run goes on." if locked else "",
+                "typed": {field.name: self._typed.get(field.name, field.default) for field in self.fields},
+                "errors": form.errors, "disabled": form.disabled,
+                "reasons": {name: {str(value): why for value, why in of.items()} for name, of in form.reasons.items()},
+                "estimate": {} if fixed or locked or form.errors else self._cost,
+                "settings": [list(pair) for pair in plain_settings(self._settings).items()] if fixed else []}
+
+    def _problem(self) -> dict:
+        run = self._run
+        if self._trouble:
+            return self._trouble
+        if run is not None and run.error and run.error != self._dismissed:
+            return {"message": run.error.strip().splitlines()[-1], "details": run.error}
+        return {"message": self._journal_error, "details": ""} if self._journal_error else {}
+
+    def _code(self) -> str:
+        if not self._fixed():
+            return self._script
+        if self._run is None:
+            return ""
+        return (f"from scilab.runs import Journal\n\nrun = Journal().run({self._run.id!r})\n"
+                "for record in run.records():\n    print(record)\n")
