@@ -1,0 +1,129 @@
+"""What a device does: takes the round's model, trains it on its own rows, leaves its update. Runs inside tasks."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..planes import Key, cached, get, put
+from .fedavg import FedAvg
+from .streams import stream
+from .versions import pack, tensors_of, unpack
+
+Loss = Callable[[Any, torch.Tensor], torch.Tensor]
+TEST_BATCH = 512
+_one_at_a_time = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """What stays the same from round to round; put once. `draws`: the model draws from torch's global stream."""
+
+    model: nn.Module
+    loss: Loss
+    strategy: FedAvg
+    draws: bool
+
+
+class Resident:
+    """One model per worker thread, trained in place by one device after another: nothing is built per device."""
+
+    def __init__(self, skeleton: Key, thread: int) -> None:
+        kept: Skeleton = get(skeleton)
+        self.model, self.loss, self.strategy, self.draws = kept.model, kept.loss, kept.strategy, kept.draws
+        self.names, self.tensors = zip(*tensors_of(self.model).items(), strict=True)
+
+
+def train(
+    skeleton: Key, version: Key, shard: Key, keep: bool, seed: int, number: int, jobs: Sequence[tuple]
+) -> list[tuple[Key | None, int, float, float, str | None]]:
+    """Task: train several devices whose rows lie in one shard, one after another, in round `number`.
+
+    A job is (place in the shard, number of the device, address for its update, down, up). Returns per job the key of
+    its update, its samples, loss and seconds, and why it failed, if it did: one bad device does not harm the others.
+    """
+    here = cached(Resident, skeleton, threading.get_ident())
+    inputs, labels, cuts = cached(get, shard) if keep else get(shard)
+    done = []
+    for place, device, address, down, up in jobs:
+        rows, began = slice(cuts[place], cuts[place + 1]), time.perf_counter()
+        try:
+            model = get(version, down)
+            unpack(model.flats, here.tensors)
+            with _global_stream(here.draws, stream(seed, "draws", number, device)):
+                order = torch.Generator().manual_seed(stream(seed, "shuffle", number, device))
+                loss = local_sgd(here.model, here.loss, inputs[rows], labels[rows], here.strategy, order)
+            flats = pack(here.tensors)
+            model.check(flats, here.names)
+            done.append((put(address, flats, up), rows.stop - rows.start, loss, time.perf_counter() - began, None))
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            done.append((None, rows.stop - rows.start, float("nan"), time.perf_counter() - began, reason))
+    return done
+
+
+def local_sgd(
+    model: nn.Module, loss: Loss, inputs: torch.Tensor, labels: torch.Tensor, strategy: FedAvg, order: torch.Generator
+) -> float:
+    """Train `model` in place; returns the mean loss over the last pass. `order` shuffles the rows of each pass."""
+    model.train()
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    speeds = [torch.zeros_like(parameter) for parameter in parameters] if strategy.momentum else None
+    count, step = len(labels), strategy.batch_size or len(labels)
+    for _ in range(strategy.local_epochs):
+        rows = torch.randperm(count, generator=order)
+        inputs_now, labels_now = inputs[rows], labels[rows]
+        total = torch.zeros((), dtype=torch.float64)
+        for start in range(0, count, step):
+            batch = labels_now[start : start + step]
+            value = loss(model(inputs_now[start : start + step]), batch)
+            # the unused are left alone, as torch.optim leaves parameters without a gradient
+            gradients = torch.autograd.grad(value, parameters, allow_unused=True)
+            with torch.no_grad():
+                for index, (parameter, gradient) in enumerate(zip(parameters, gradients, strict=True)):
+                    if gradient is None:
+                        continue
+                    if speeds is not None:
+                        gradient = speeds[index].mul_(strategy.momentum).add_(gradient)
+                    parameter.add_(gradient, alpha=-strategy.lr)
+                total.add_(value.detach(), alpha=len(batch))
+    return float(total) / count
+
+
+def evaluate(skeleton: Key, version: Key, test: Key, keep: bool) -> tuple[float | None, float]:
+    """Task: (accuracy or None where labels are no classes, mean loss) of a version on the test data."""
+    here = cached(Resident, skeleton, threading.get_ident())
+    unpack(get(version).flats, here.tensors)
+    here.model.eval()
+    inputs, labels = cached(get, test) if keep else get(test)
+    right, total, classes = 0, 0.0, not labels.is_floating_point()
+    with torch.no_grad():
+        for start in range(0, len(labels), TEST_BATCH):
+            batch = labels[start : start + TEST_BATCH]
+            outputs = here.model(inputs[start : start + TEST_BATCH])
+            total += float(here.loss(outputs, batch)) * len(batch)
+            classes = classes and outputs.dim() > 1 and outputs.argmax(1).shape == batch.shape
+            if classes:
+                right += int((outputs.argmax(1) == batch).sum())
+    return right / labels.numel() if classes else None, total / len(labels)
+
+
+@contextlib.contextmanager
+def _global_stream(draws: bool, seed: int) -> Iterator[None]:
+    """For models that draw from torch's global stream (dropout): seed it, and let no other device draw meanwhile.
+
+    Threads of one process share that stream, so such devices take turns there; worker processes have one each.
+    """
+    if not draws:
+        yield
+        return
+    with _one_at_a_time, torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
