@@ -1,0 +1,51 @@
+"""Fixtures of the browser tests: a JupyterLab and a page for each test, a Chromium for each module."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from lab_page import LabPage
+from lab_server import serve
+from playwright.sync_api import sync_playwright
+
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+SIZE = {"width": 1280, "height": 900}
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A headless Chromium that can reach nothing but loopback."""
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.fail(f"no {' or '.join(BROWSERS)} on the PATH (Debian: apt install chromium)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path,
+            chromium_sandbox=os.geteuid() != 0,  # Chromium's own sandbox refuses root, as in containers
+            args=["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def lab_server(tmp_path):
+    """A JupyterLab that serves a copy of notebooks/, so that a test may save and add to it."""
+    root, scratch = tmp_path / "notebooks", tmp_path / "scratch"
+    if NOTEBOOKS.is_dir():
+        shutil.copytree(NOTEBOOKS, root, ignore=shutil.ignore_patterns(".*"))
+    root.mkdir(exist_ok=True)
+    scratch.mkdir()
+    with serve(root, scratch) as server:
+        yield server
+
+
+@pytest.fixture
+def lab_page(chromium, lab_server):
+    """A LabPage of 1280 by 900 pixels in the light theme; it clicks and waits up to 20 s."""
+    with chromium.new_context(viewport=SIZE) as context:
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        yield LabPage(page, lab_server)
