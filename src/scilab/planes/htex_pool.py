@@ -6,6 +6,7 @@ no thread gives a ready worker in milliseconds. The modules to import first are 
 """
 
 import multiprocessing
+import multiprocessing.forkserver
 import os
 import runpy
 import sys
@@ -15,10 +16,12 @@ POOL = "parsl.executors.high_throughput.process_worker_pool"
 
 def main() -> None:
     """Put the fork server in place of Parsl's spawn context, then be Parsl's pool."""
-    import parsl.multiprocessing as parsl_context
-
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([POOL, "scilab.planes.worker", *os.environ.get("SCILAB_PRELOAD", "").split()])
+    # Now, so that it imports while this process imports the same.
+    multiprocessing.forkserver.ensure_running()
+    import parsl.multiprocessing as parsl_context
+
     parsl_context.SpawnContext = context
     parsl_context.SpawnProcess = context.Process
     parsl_context.SpawnEvent = context.Event
