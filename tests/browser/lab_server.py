@@ -100,10 +100,10 @@ def wait_until_up(process: subprocess.Popen, server: LabServer) -> None:
 
 
 def shut_down(process: subprocess.Popen) -> None:
-    """SIGTERM makes the server end its kernels; what is left of its process group after 20 s is killed."""
+    """SIGTERM makes the server end its kernels; what is left of its process group after 8 s is killed."""
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(20)
+        process.wait(8)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
