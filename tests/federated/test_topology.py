@@ -1,0 +1,124 @@
+"""Trees: their makers, their forms, and the message for every way they can be wrong."""
+
+import json
+
+import networkx
+import pytest
+from federated_cases import ragged
+
+from scilab.federated import Topology
+
+
+def _edges(topology):
+    return sum(parent is not None for _, parent, _ in topology.nodes)
+
+
+def test_flat_hangs_every_worker_below_the_coordinator():
+    topology = Topology.flat(3)
+    assert topology.nodes == (
+        ("coordinator", None, "coordinator"),
+        ("w0", "coordinator", "worker"),
+        ("w1", "coordinator", "worker"),
+        ("w2", "coordinator", "worker"),
+    )
+
+
+def test_tree_spreads_workers_evenly_below_the_last_tier():
+    topology = Topology.tree(7, [2, 2])
+    assert topology.children["coordinator"] == ["a0", "a1"]
+    assert topology.children["a0"] == ["a2", "a3"] and topology.children["a1"] == ["a4", "a5"]
+    assert [topology.children[f"a{i}"] for i in range(2, 6)] == [["w0", "w1"], ["w2", "w3"], ["w4", "w5"], ["w6"]]
+
+
+def test_a_last_tier_as_wide_as_the_workers_is_the_workers():
+    topology = Topology.tree(2048, [16, 128])
+    assert topology == Topology.tree(2048, [16])
+    assert {len(topology.children[f"a{i}"]) for i in range(16)} == {128}
+
+
+@pytest.mark.parametrize(("branching", "height", "edges"), [(2, 8, 510), (2, 11, 4094), (4, 5, 1364), (1, 3, 1)])
+def test_balanced_has_as_many_edges_as_the_formula(branching, height, edges):
+    topology = Topology.balanced(branching, height)
+    assert _edges(topology) == edges and len(topology.workers) == branching**height
+    if branching > 1:  # (b^(h+1) - b) / (b - 1)
+        assert edges == (branching ** (height + 1) - branching) // (branching - 1)
+
+
+def test_every_form_gives_the_same_tree_back():
+    topology = ragged(9, seed=1)
+    assert Topology.from_dict(json.loads(json.dumps(topology.to_dict()))) == topology
+    graph = networkx.DiGraph()
+    graph.add_nodes_from(node for node, _, _ in topology.nodes)
+    graph.add_edges_from((parent, node) for node, parent, _ in topology.nodes if parent)
+    assert Topology.from_networkx(graph) == topology
+
+
+def test_flights_yaml_is_read(tmp_path):
+    text = "0: {kind: leader, children: [1, 2]}\n1: {kind: aggr, children: [3]}\n2: {kind: worker}\n3: {kind: worker}\n"
+    topology = Topology.from_yaml(text)
+    assert topology.nodes == (
+        ("0", None, "coordinator"),
+        ("1", "0", "aggregator"),
+        ("2", "0", "worker"),
+        ("3", "1", "worker"),
+    )
+    (tmp_path / "tree.yaml").write_text(text)
+    assert Topology.from_yaml(tmp_path / "tree.yaml") == topology
+
+
+def test_depth_lists_parents_first_and_siblings_together():
+    topology = ragged(12, seed=5)
+    seen = list(topology.depth)
+    assert sorted(seen) == sorted(node for node, _, _ in topology.nodes)
+    for node, parent, _ in topology.nodes:
+        if parent is not None:
+            assert seen.index(parent) < seen.index(node) and topology.depth[node] == topology.depth[parent] + 1
+
+
+def _nodes(*nodes):
+    return {"nodes": [["c", None, "coordinator"], *nodes]}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"nodes": [["w", None, "worker"]]}, "one coordinator, got 0"),
+        (_nodes(["d", None, "coordinator"]), r"one coordinator, got 2: \['c', 'd'\]"),
+        (_nodes(["w", "c", "worker"], ["w", "c", "worker"]), "node 'w' is there twice"),
+        (_nodes(["w", "x", "worker"]), "worker 'w' hangs below 'x', which is not there"),
+        (_nodes(["w", None, "worker"]), "worker 'w' has parent None; the coordinator alone has none"),
+        (_nodes(["w", "c", "leaf"]), "node 'w' is a 'leaf'; kinds are coordinator, aggregator, worker"),
+        (_nodes(["w", "c", "worker"], ["v", "w", "worker"]), "worker 'w' has 'v' below it; workers are leaves"),
+        (_nodes(["w", "c", "worker"], ["a", "c", "aggregator"]), "aggregator 'a' has no worker below it"),
+        (_nodes(), "coordinator 'c' has no worker below it"),
+        (_nodes(["", "c", "worker"]), "id must be a text that is not empty"),
+        (
+            _nodes(["w", "c", "worker"], ["a", "b", "aggregator"], ["b", "a", "aggregator"], ["v", "a", "worker"]),
+            "node 'a' does not reach the coordinator: its parents form a cycle",
+        ),
+        ({0: {"children": [1, 2]}, 1: {"children": [2]}, 2: {}}, "node '2' is a child of '0' and of '1'"),
+    ],
+)
+def test_impossible_trees_are_refused_by_name(values, message):
+    with pytest.raises(ValueError, match=message):
+        Topology.from_dict(values)
+
+
+def test_two_parents_in_a_graph_are_refused():
+    with pytest.raises(ValueError, match="node '3' has two parents, '1' and '2'"):
+        Topology.from_networkx(networkx.DiGraph([(0, 1), (0, 2), (1, 3), (2, 3)]))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Topology.flat(0), "whole numbers from 1, got 0"),
+        (lambda: Topology.tree(4, [2.5]), r"got 4 and \[2.5\]"),
+        (lambda: Topology.tree(4, [2, 8]), "make 16 aggregators for 4 workers"),
+        (lambda: Topology.balanced(0, 2), "branching and height must be at least 1"),
+        (lambda: Topology.from_yaml("- 1\n- 2\n"), "expected a mapping"),
+    ],
+)
+def test_impossible_numbers_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
