@@ -94,7 +94,7 @@ class Acting:
             raise ValueError(going)
         with self._doing_it("starting"):
             id = self._run.id
-            run = Run.resume(id, self._capability(self._settings), journal=self.journal)
+            run = Run.resume(id, self._capability(stored=True), journal=self.journal)
             differing = [f"{name} was {was}, is now {now}" for name, was, now in run.differences]
             self._show(run.start())
             if differing:
@@ -118,16 +118,18 @@ class Acting:
         """Hide the message."""
         self._dismissed = self._run.error if self._run is not None else None
 
-    def _capability(self, settings: Mapping | None = None) -> Any:
+    def _capability(self, stored: bool = False) -> Any:
         """The capability to run: the one given, or one built from the values of the fields or of a stored run."""
         if self._given is not None and not self._spent:
             self._spent = True
             return self._given
-        values = self.values if settings is None else self.values_of(settings)
-        if values is None:
+        if not stored:
+            built = self.build(self.values)
+            return built if built.settings.get("values") else Launched(built, self.values)
+        if self._settings.get("values") is None:
             raise ValueError("This run was made by code, so only code can build it again: "
                              f"Run.resume({self._run.id!r}, capability).start(), then show that run in a panel.")
-        return Launched(self.build(values), values)
+        return self.rebuild(self._settings)
 
     def _refuse_unless(self, button: str) -> None:
         state = self._head()["buttons"][button]

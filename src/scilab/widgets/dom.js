@@ -5,11 +5,11 @@ export const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "
 
 // What a node, a task or a device is doing: colour, shape and letter, so that colour is never the only sign.
 export const STATES = {
-  waiting: { word: "waiting", colour: "#8a8a8a", shape: "ring", letter: "" },
-  training: { word: "training", colour: "#0072B2", shape: "diamond", letter: "…" },
-  aggregating: { word: "aggregating", colour: "#0072B2", shape: "diamond", letter: "…" },
-  done: { word: "done", colour: "#009E73", shape: "circle", letter: "✓" },
-  failed: { word: "failed", colour: "#D55E00", shape: "square", letter: "✕" },
+  w: { word: "waiting", colour: "#8a8a8a", shape: "ring", letter: "" },
+  t: { word: "training", colour: "#0072B2", shape: "diamond", letter: "…" },
+  a: { word: "aggregating", colour: "#0072B2", shape: "diamond", letter: "…" },
+  d: { word: "done", colour: "#009E73", shape: "circle", letter: "✓" },
+  f: { word: "failed", colour: "#D55E00", shape: "square", letter: "✕" },
 };
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -51,6 +51,12 @@ export function number(value) {
   const size = Math.abs(value);
   if (size >= 10000 || (size > 0 && size < 0.001)) return value.toExponential(2).replace(/\.?0+e/, "e");
   return String(Number(value.toPrecision(4)));
+}
+
+export function bytes(count) {
+  if (!count) return "–";
+  const power = Math.min(4, Math.floor(Math.log10(count) / 3));
+  return `${Number((count / 1000 ** power).toPrecision(3))} ${["B", "kB", "MB", "GB", "TB"][power]}`;
 }
 
 // Calls draw(width) now and whenever the host's width changes; returns {again, stop}.

@@ -19,7 +19,7 @@ class Estimate:
 
     def describe(self, free_bytes: float | None = None) -> dict:
         """``text`` for the panel and ``fits``: whether the memory is there (None where either is unknown)."""
-        parts = [f"{'about ' if self.seconds >= 0.1 else ''}{duration(self.seconds)}" if self.seconds is not None else "",
+        parts = [f"about {duration(self.seconds)}".replace("about under", "under") if self.seconds is not None else "",
                  f"{size(self.memory_bytes)} of memory" if self.memory_bytes is not None else "",
                  f"{self.tasks:,} tasks" if self.tasks is not None else ""]
         fits = None if None in (self.memory_bytes, free_bytes) else self.memory_bytes <= free_bytes

@@ -22,7 +22,7 @@ import traitlets
 from scilab.runs import Journal, Run
 
 from . import words
-from .acting import Acting
+from .acting import Acting, Launched
 from .assets import bundle
 from .browser import Browsing, rows
 from .delta import difference
@@ -101,6 +101,10 @@ class Panel(Acting, Browsing, Showing, anywidget.AnyWidget):
         """The capability these values describe. Called in the worker thread; may take its time."""
         raise ValueError(f"{type(self).__name__} only shows runs: it has no build(values).")
 
+    def rebuild(self, settings: Mapping) -> Any:
+        """The capability of a stored run, from its settings."""
+        return Launched(self.build(settings["values"]), settings["values"])
+
     def check(self, values: Mapping) -> Mapping[str, str]:
         """Combinations that cannot be: {field: sentence}."""
         return {}
@@ -114,7 +118,7 @@ class Panel(Acting, Browsing, Showing, anywidget.AnyWidget):
         return {"values": dict(values)}
 
     def values_of(self, settings: Mapping) -> dict | None:
-        """The values that build a stored run again, or None where only code can."""
+        """What the fields were set to for a stored run, or None where the fields cannot say it."""
         return settings.get("values")
 
     def begin(self, settings: Mapping) -> dict:

@@ -1,53 +1,58 @@
-// A tree by tiers, root on top. A tier of many nodes comes as groups of counts (one bar for each parent, or one in all).
+// A tree by tiers, root on top; a tier of many nodes comes as groups of counts. See federation_picture.py for the letters.
 import { STATES, fitted, h, mark, s } from "./dom.js";
 
-const ROW = 62;
-const LABELS = 128;
+const ROW = 64;
+const LABELS = 132; // pixels on the left for the names of the tiers
+const ORDER = ["d", "f", "a", "t", "w"];
 
+// What a tier's nodes are doing, counted.
+function totals(tier) {
+  const sum = {};
+  for (const part of typeof tier.now === "string" ? [...tier.now].map((state) => ({ [state]: 1 })) : tier.now) {
+    for (const [state, n] of Object.entries(part)) sum[state] = (sum[state] || 0) + n;
+  }
+  return sum;
+}
+
+function counted(states) {
+  return ORDER.filter((state) => states[state]).map((state) => `${states[state].toLocaleString("en")} ${STATES[state].word}`);
+}
+
+// The bottom tier is spread evenly; above it each parent stands over the middle of its children.
 function positions(tiers, width) {
-  const span = width - LABELS - 12;
-  const at = tiers.map(({ nodes, groups }) => {
-    const count = (nodes || groups).length;
-    return Array.from({ length: count }, (_, i) => LABELS + (span * (i + 0.5)) / count);
-  });
+  const at = tiers.map(({ now }) => Array.from(now, (_, i) => LABELS + ((width - LABELS - 12) * (i + 0.5)) / now.length));
   for (let row = tiers.length - 2; row >= 0; row -= 1) {
-    const below = tiers[row + 1].nodes || tiers[row + 1].groups;
     const middles = at[row].map((_, i) => {
-      const xs = at[row + 1].filter((_x, j) => below[j].parent === i);
-      return xs.length ? xs.reduce((sum, x) => sum + x, 0) / xs.length : null;
+      const xs = at[row + 1].filter((_x, j) => tiers[row + 1].parents[j] === i);
+      return xs.length ? (xs[0] + xs.at(-1)) / 2 : null;
     });
     if (middles.every((x) => x !== null)) at[row] = middles;
   }
   return at;
 }
 
-export function counted(states) {
-  return Object.keys(STATES).filter((state) => states[state]).map((state) => `${states[state].toLocaleString("en")} ${STATES[state].word}`);
-}
-
-function node(drawn, x, y, r) {
-  const { colour, shape, letter, word } = STATES[drawn.state];
-  const ring = shape === "ring";
-  const title = `${drawn.label}: ${word}${drawn.info ? ` (${drawn.info})` : ""}`;
-  return s("g", {}, s("title", {}, title),
-    mark(shape, x, y, r, { fill: ring ? "var(--jp-layout-color1, white)" : colour, stroke: colour, "stroke-width": 1.5 }),
+function node(label, state, x, y, r) {
+  const { colour, shape, letter, word } = STATES[state];
+  return s("g", {}, s("title", {}, `${label}: ${word}`),
+    mark(shape, x, y, r, { fill: shape === "ring" ? "var(--scilab-ground)" : colour, stroke: colour, "stroke-width": 1.5 }),
     letter && r >= 7 ? s("text", { class: "scilab-letter", x, y: y + 4, "text-anchor": "middle" }, letter) : null);
 }
 
-function bar(group, x, y, width) {
-  const drawn = s("g", {}, s("title", {}, `${group.total.toLocaleString("en")}: ${counted(group.states).join(", ")}`),
-    s("rect", { class: "scilab-bar", x: x - width / 2, y: y - 8, width, height: 16 }));
+function bar(states, x, y, width) {
+  const total = Object.values(states).reduce((sum, n) => sum + n, 0);
+  const drawn = s("g", {}, s("title", {}, `${total.toLocaleString("en")} nodes: ${counted(states).join(", ")}`),
+    s("rect", { class: "scilab-bar", x: x - width / 2, y: y - 9, width, height: 18 }));
   let from = x - width / 2;
-  for (const [state, { colour }] of Object.entries(STATES)) {
-    const share = (width * (group.states[state] || 0)) / group.total;
-    if (share > 0 && state !== "waiting") drawn.append(s("rect", { x: from, y: y - 8, width: share, height: 16, fill: colour }));
+  for (const state of ORDER) {
+    const share = (width * (states[state] || 0)) / total;
+    if (share > 0 && state !== "w") drawn.append(s("rect", { x: from, y: y - 9, width: share, height: 18, fill: STATES[state].colour }));
     from += share;
   }
-  if (width > 34) drawn.append(s("text", { class: "scilab-tick", x, y: y + 20, "text-anchor": "middle" }, group.total.toLocaleString("en")));
+  if (width > 30) drawn.append(s("text", { class: "scilab-tick", x, y: y + 21, "text-anchor": "middle" }, total.toLocaleString("en")));
   return drawn;
 }
 
-// tree(host) → {update({tiers}), stop()}; tiers: [{label, states, nodes: [{label, state, parent, info}] | groups: [{parent, total, states}]}].
+// tree(host) → {update(spec), stop()}
 export function tree(host) {
   let spec = null;
   const canvas = h("div", { class: "scilab-tree-canvas" });
@@ -58,27 +63,27 @@ export function tree(host) {
     if (!spec) return;
     const { tiers } = spec;
     const at = positions(tiers, width);
-    const summary = tiers.map((tier) => `${tier.label}: ${counted(tier.states).join(", ")}`).join(". ");
-    const picture = s("svg", { width, height: tiers.length * ROW, role: "img", "aria-label": `Tree. ${summary}.` });
-    const y = (row) => row * ROW + ROW / 2 - 4;
+    const sums = tiers.map(totals);
+    const y = (row) => row * ROW + 26;
+    const told = tiers.map((tier, row) => `${tier.label}: ${counted(sums[row]).join(", ")}`);
+    const picture = s("svg", { width, height: tiers.length * ROW - 8, role: "img", "aria-label": `Tree. ${told.join(". ")}.` });
+    tiers.forEach(({ parents }, row) => parents.forEach((parent, i) => {
+      for (const x of row === 0 ? [] : parent === null ? at[row - 1] : [at[row - 1][parent]]) {
+        picture.append(s("line", { class: "scilab-edge", x1: x, y1: y(row - 1), x2: at[row][i], y2: y(row) }));
+      }
+    }));
     tiers.forEach((tier, row) => {
-      (tier.nodes || tier.groups).forEach(({ parent }, i) => {
-        if (row && parent !== null) picture.append(s("line", { class: "scilab-edge", x1: at[row - 1][parent], y1: y(row - 1), x2: at[row][i], y2: y(row) }));
-        else if (row) at[row - 1].forEach((x) => picture.append(s("line", { class: "scilab-edge", x1: x, y1: y(row - 1), x2: at[row][i], y2: y(row) })));
-      });
-    });
-    tiers.forEach((tier, row) => {
-      const slot = (width - LABELS - 12) / (tier.nodes || tier.groups).length;
+      const slot = (width - LABELS - 12) / tier.now.length;
       picture.append(s("text", { class: "scilab-tier", x: 0, y: y(row) - 2 }, tier.label));
-      counted(tier.states).slice(0, 2).forEach((text, line) => {
-        picture.append(s("text", { class: "scilab-tick", x: 0, y: y(row) + 12 + line * 12 }, text));
-      });
-      (tier.nodes || []).forEach((drawn, i) => picture.append(node(drawn, at[row][i], y(row), Math.max(2.5, Math.min(10, slot / 2 - 1)))));
-      (tier.groups || []).forEach((group, i) => picture.append(bar(group, at[row][i], y(row), Math.max(3, slot - Math.min(6, slot / 4)))));
+      counted(sums[row]).slice(0, 2).forEach((text, line) => picture.append(s("text", { class: "scilab-tick", x: 0, y: y(row) + 12 + line * 12 }, text)));
+      at[row].forEach((x, i) => picture.append(tier.labels ? node(tier.labels[i], tier.now[i], x, y(row), Math.max(2.5, Math.min(10, slot / 2 - 1)))
+        : bar(tier.now[i], x, y(row), Math.max(3, slot - Math.min(6, slot / 4)))));
     });
-    const present = new Set(tiers.flatMap((tier) => Object.keys(tier.states).filter((state) => tier.states[state])));
-    keys.replaceChildren(...Object.entries(STATES).filter(([state]) => present.has(state)).map(([, { word, colour, shape }]) => h("span", {},
-      s("svg", { width: 14, height: 12 }, mark(shape, 7, 6, 4, { fill: shape === "ring" ? "none" : colour, stroke: colour, "stroke-width": 1.5 })), word)));
+    keys.replaceChildren(...ORDER.filter((state) => sums.some((sum) => sum[state])).map((state) => {
+      const { word, colour, shape } = STATES[state];
+      return h("span", {}, s("svg", { width: 14, height: 12 },
+        mark(shape, 7, 6, 4, { fill: shape === "ring" ? "none" : colour, stroke: colour, "stroke-width": 1.5 })), word);
+    }));
     canvas.replaceChildren(picture);
   }
 
