@@ -219,11 +219,16 @@ def test_close_ends_every_process():
         session.submit(work.hang)
         session.next(0.5)
     engine.close()
+
+    def left():
+        return [
+            pid for pid in {p.pid for p in psutil.Process().children(recursive=True)} - before | {worker} if alive(pid)
+        ]
+
     deadline = time.monotonic() + 5
-    while time.monotonic() < deadline and {p.pid for p in psutil.Process().children(recursive=True)} - before:
+    while time.monotonic() < deadline and left():
         time.sleep(0.05)
-    assert not alive(worker)
-    assert not {p.pid for p in psutil.Process().children(recursive=True)} - before
+    assert left() == []
 
 
 KERNEL = """
