@@ -44,7 +44,10 @@ def on_slurm(slurm, monkeypatch, tmp_path):
     paths = os.pathsep.join(path for path in sys.path if path)
 
     def config(strategy="none", **provider):
-        options = {"partition": slurm.partition, "walltime": "00:05:00", "exclusive": False, **provider}
+        options = {
+            "partition": slurm.partition, "walltime": "00:05:00", "exclusive": False,
+            "worker_init": f"export PYTHONPATH={paths}", **provider,
+        }  # fmt: skip
         executor = HighThroughputExecutor(
             label="slurm",
             address="127.0.0.1",
@@ -53,9 +56,7 @@ def on_slurm(slurm, monkeypatch, tmp_path):
             heartbeat_period=1,
             heartbeat_threshold=4,
             worker_logdir_root=str(tmp_path / "logs"),
-            provider=Attentive(
-                init_blocks=1, min_blocks=1, max_blocks=1, worker_init=f"export PYTHONPATH={paths}", **options
-            ),
+            provider=Attentive(init_blocks=1, min_blocks=1, max_blocks=1, **options),
         )
         return Config(
             executors=[executor], strategy=strategy, strategy_period=0.2, run_dir=str(tmp_path / "runinfo"),

@@ -17,6 +17,7 @@ import psutil
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "sinfo")
 START_S = 30
+PATIENCE_S = 40
 
 CONFIGURATION = """\
 ClusterName=scilab
@@ -56,6 +57,21 @@ PartitionName=here Nodes={host} Default=YES MaxTime=INFINITE State=UP
 def missing() -> list[str]:
     """The programs of Slurm that are not on PATH here; empty where the cluster can be started."""
     return [name for name in PROGRAMS if shutil.which(name) is None]
+
+
+def collect(session, count: int) -> list:
+    """The next ``count`` completions of a session, in order of arrival."""
+    done = [session.next(PATIENCE_S) for _ in range(count)]
+    assert None not in done, f"only {count - done.count(None)} of {count} tasks ended in time"
+    return done
+
+
+def until(condition, seconds: float = 10.0) -> bool:
+    """Whether ``condition`` comes to hold within ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return bool(condition())
 
 
 def _free_ports(count: int) -> list[int]:
@@ -117,7 +133,7 @@ class OneNodeSlurm:
         names = {"key-file": "munge.key", "socket": "munge.socket", "pid-file": "munge.pid", "seed-file": "munge.seed"}
         options = [f"--{option}={self.folder / name}" for option, name in names.items()]
         self._daemon("munged", "--foreground", "--force", *options, f"--log-file={self.folder / 'munged.log'}")
-        self._until(lambda: (self.folder / "munge.socket").exists(), "munged's socket")
+        self._until((self.folder / "munge.socket").exists, "munged's socket")
         self._daemon("slurmctld", "-D", "-i")
         self._daemon("slurmd", "-D", "-N", self.host)
         self._until(self._idle, "an idle node")

@@ -1,26 +1,10 @@
 """Campaigns of real tasks on a real scheduler: nothing is lost, nothing is left."""
 
-import time
-
 import cluster_work as work
 import numpy as np
+from one_node_slurm import collect, until
 
 from scilab.planes import Engine, Store
-
-PATIENCE_S = 40
-
-
-def collect(session, count):
-    done = [session.next(PATIENCE_S) for _ in range(count)]
-    assert None not in done, f"only {count - done.count(None)} of {count} tasks ended in time"
-    return done
-
-
-def until(condition, seconds=10.0):
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return condition()
 
 
 def inside_jobs(slurm):
@@ -70,7 +54,7 @@ def test_a_campaign_on_slurm_ends_every_task_once_and_leaves_nothing(slurm, on_s
         assert nbytes["up"] == len(scaled) * nbytes["down"]
         assert store.count() == 0
     engine.close()
-    assert not list(tmp_path.glob("scilab-*/*")), "objects or notes of workers were left in the shared folder"
+    assert not list(tmp_path.glob("scilab-*/*")), "objects were left in the shared folder"
     assert until(lambda: slurm.jobs() == []), slurm.jobs()
     assert "JobState=CANCELLED" in slurm.run("scontrol", "show", "job", jobs.pop())
     assert until(lambda: inside_jobs(slurm) == []), inside_jobs(slurm)
