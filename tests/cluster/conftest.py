@@ -16,9 +16,10 @@ _missing = one_node_slurm.missing() or ([] if os.geteuid() == 0 else ["root's ri
 collect_ignore_glob = ["test_*.py"] if _missing else []
 
 
-def pytest_report_header():
-    """Say what does not run and why, so that nobody takes silence for a pass."""
-    return f"not run: tests/cluster, which needs {', '.join(_missing)}" if _missing else None
+def pytest_terminal_summary(terminalreporter):
+    """Say what did not run and why, so that nobody takes silence for a pass."""
+    if _missing:
+        terminalreporter.write_line(f"not run: tests/cluster, which needs {', '.join(_missing)}", yellow=True)
 
 
 @pytest.fixture(scope="session")
