@@ -15,14 +15,14 @@ def to_bytes(state: dict[str, Any], verify: bool) -> memoryview:
     import torch  # here: a run without checkpoints need not wait for the import
 
     buffer = io.BytesIO()
-    torch.save(state, buffer)
-    if verify:
-        try:
+    try:
+        torch.save(state, buffer)
+        if verify:
             torch.load(io.BytesIO(buffer.getbuffer()), weights_only=True)
-        except Exception as error:
-            raise TypeError(
-                f"state_dict() could not be read again: keep to tensors, numbers, text, lists and dicts ({error})"
-            ) from error
+    except Exception as error:
+        raise TypeError(
+            f"state_dict() cannot be kept: use only tensors, numbers, text, lists and dicts in it ({error})"
+        ) from error
     return buffer.getbuffer()
 
 

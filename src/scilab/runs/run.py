@@ -116,7 +116,6 @@ class Run(Shown):
                 )
             self._claim, self.status, self._since = claim, "starting", time.monotonic()
         _unfinished.add(self)
-        self._notify()
         self._thread.start()
         threading.Thread(target=self._pulse, name=f"pulse of run {self.id}", daemon=True).start()
         return self
@@ -235,6 +234,7 @@ class Run(Shown):
 
     def _drive(self) -> None:
         iterator, error = None, None
+        self._notify()
         try:
             if self._wish != "stop":
                 iterator = iter(self.capability)

@@ -20,7 +20,7 @@ class Shown:
 
     @property
     def progress(self) -> dict[str, float | int | None]:
-        """{"done", "total", "rate_per_s", "remaining_s", "elapsed_s"}, counting records that advance; None if unknown."""
+        """done, total (counting records that advance), rate_per_s, remaining_s, elapsed_s; None where unknown."""
         done, total, elapsed = self.done, self.total, self.elapsed
         rate = done / elapsed if done and elapsed > 0 else None
         remaining = None
