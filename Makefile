@@ -23,12 +23,12 @@ quiet  := --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.Nev
 # Worker processes are found by name, so the environment's bin comes first on the PATH.
 lab: $(VENV)/.installed-lab
 	PATH="$(abspath $(VENV))/bin:$$PATH" $(python) -m jupyterlab --allow-root $(quiet) \
-	    notebooks/00_welcome.ipynb $(LAB_FLAGS)
+	    --LabApp.default_url=/lab/tree/notebooks/00_welcome.ipynb $(LAB_FLAGS)
 
 test: $(VENV)/.installed-test
 	$(python) -m ruff check .
 	PATH="$(abspath $(VENV))/bin:$$PATH" lint-imports
-	$(python) -m nbstripout --verify $$(find notebooks -name '*.ipynb' -not -path '*/.*')
+	$(python) -m nbstripout --verify --keep-id $$(find notebooks -name '*.ipynb' -not -path '*/.*')
 	PATH="$(abspath $(VENV))/bin:$$PATH" $(python) -m pytest tests --ignore=tests/browser --ignore=tests/benchmarks
 
 # A stamp is newer than what it was installed from, or the install runs again.

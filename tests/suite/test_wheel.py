@@ -9,7 +9,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "scilab"
-LEFT_OUT = {"__pycache__", ".ipynb_checkpoints"}
+
+
+def made_here(name):
+    """Whether a name is a tool's cache, which git ignores: __pycache__, .ipynb_checkpoints, .ruff_cache …"""
+    return name == "__pycache__" or name.startswith(".")
 
 
 @pytest.fixture(scope="module")
