@@ -8,13 +8,26 @@ import torch
 from torch import nn
 
 from scilab.federated.aggregation import WeightedSum
-from scilab.federated.versions import BUFFER_ROOM, PARAMETER_ROOM, Version, pack, tensors_of, unpack
+from scilab.federated.layout import BUFFER_ROOM, PARAMETER_ROOM, Layout, pack, tensors_of
 
 
-def _version():
-    return Version.of(
-        [nn.Parameter(torch.linspace(-3, 3, 7)), nn.Parameter(torch.zeros(2, 2)), torch.ones(3), torch.tensor(4)]
-    )
+class Model(nn.Module):
+    """Seven parameters up to 3, four of zero, a buffer of ones, an integer."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Parameter(torch.linspace(-3, 3, 7))
+        self.second = nn.Parameter(torch.zeros(2, 2))
+        self.register_buffer("third", torch.ones(3))
+        self.register_buffer("fourth", torch.tensor(4))
+
+
+LAYOUT = Layout(Model())
+VERSION = pack(tensors_of(Model()).values())
+
+
+def _sum(capacity):
+    return WeightedSum(LAYOUT, VERSION, capacity)
 
 
 def _updates(count, seed, scale=1.0):
@@ -32,17 +45,17 @@ def _updates(count, seed, scale=1.0):
     return made
 
 
-def _tree(version, capacity, updates, rng):
+def _tree(capacity, updates, rng):
     """Fold the updates over a random tree."""
     nodes = []
     for flats, samples in updates:
-        leaf = WeightedSum(version, capacity)
+        leaf = _sum(capacity)
         leaf.add(flats, samples)
         nodes.append(leaf)
     while len(nodes) > 1:
         rng.shuffle(nodes)
         take = int(rng.integers(1, 5))
-        parent = WeightedSum(version, capacity)
+        parent = _sum(capacity)
         for child in nodes[:take]:
             parent.merge(child.sums)
         nodes = [*nodes[take:], parent]
@@ -51,27 +64,27 @@ def _tree(version, capacity, updates, rng):
 
 @pytest.mark.parametrize("seed", range(20))
 def test_any_tree_and_any_order_give_the_same_bits(seed):
-    rng, version, updates = np.random.default_rng(seed), _version(), _updates(23, seed)
+    rng, updates = np.random.default_rng(seed), _updates(23, seed)
     capacity = sum(samples for _, samples in updates) + int(rng.integers(500))
-    flat = WeightedSum(version, capacity)
+    flat = _sum(capacity)
     for flats, samples in updates:
         flat.add(flats, samples)
     arrived = sum(samples for _, samples in updates)
     for _ in range(5):
-        tree = _tree(version, capacity, [updates[i] for i in rng.permutation(23)], rng)
+        tree = _tree(capacity, [updates[i] for i in rng.permutation(23)], rng)
         for one, two in zip(flat.mean(arrived), tree.mean(arrived), strict=True):
             assert torch.equal(one, two)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_means_are_those_of_exact_arithmetic(seed):
-    version, updates = _version(), _updates(23, seed)
+    updates = _updates(23, seed)
     total = sum(samples for _, samples in updates)
-    flat = WeightedSum(version, total)
+    flat = _sum(total)
     for flats, samples in updates:
         flat.add(flats, samples)
     mean, largest = flat.mean(total)
-    bounds = [b for size, b in zip(version.sizes[0], version.bounds[0], strict=True) for _ in range(size)]
+    bounds = [b for size, b in zip(LAYOUT.sizes[0], LAYOUT.bounds(VERSION)[0], strict=True) for _ in range(size)]
     for element, bound in enumerate(bounds):
         exact = sum(Fraction(float(flats[0][element])) * samples for flats, samples in updates) / total
         error = abs(Fraction(float(mean[element])) - exact)
@@ -80,35 +93,38 @@ def test_means_are_those_of_exact_arithmetic(seed):
 
 
 def test_the_largest_values_allowed_do_not_overflow():
-    version = _version()
-    extreme = [
-        torch.tensor([2.0 ** version.bounds[0][0]] * 7 + [2.0**PARAMETER_ROOM] * 4 + [2.0 ** (BUFFER_ROOM + 1)] * 3),
-        torch.tensor([1]),
-    ]
-    version.check(extreme, "abcd")
+    bounds = LAYOUT.bounds(VERSION)
+    assert bounds[0] == [PARAMETER_ROOM + 2, PARAMETER_ROOM, BUFFER_ROOM + 1]
+    extreme = torch.cat(
+        [torch.full((size,), 2.0**bound) for size, bound in zip(LAYOUT.sizes[0], bounds[0], strict=True)]
+    )
+    LAYOUT.check([extreme, torch.tensor([1])], bounds)
     for capacity in (1, 2, 1000, 1437, 1 << 20):
         for sign in (1.0, -1.0):
-            total = WeightedSum(version, capacity)
+            total = _sum(capacity)
             for samples in (capacity // 2, capacity - capacity // 2):
                 if samples:
-                    total.add([extreme[0] * sign, extreme[1]], samples)
-            assert torch.equal(total.mean(capacity)[0], extreme[0] * sign)
+                    total.add([extreme * sign, torch.tensor([1])], samples)
+            assert torch.equal(total.mean(capacity)[0], extreme * sign)
 
 
-def test_divergence_is_named():
-    version, good = _version(), pack([torch.zeros(14), torch.tensor(1)])
+def test_divergence_and_changed_shapes_are_named():
+    bounds = LAYOUT.bounds(VERSION)
+    LAYOUT.check(VERSION, bounds)
     for value in (float("nan"), float("inf"), 2.0**PARAMETER_ROOM * 1.01):
-        bad = [good[0].clone(), good[1]]
+        bad = [VERSION[0].clone(), VERSION[1]]
         bad[0][8] = value
-        with pytest.raises(FloatingPointError, match=r"training diverged: second reached .*; lower lr"):
-            version.check(bad, ["first", "second", "third", "fourth"])
-    version.check(good, ["first", "second", "third", "fourth"])
+        with pytest.raises(ArithmeticError, match=r"training diverged: second reached .*; lower lr"):
+            LAYOUT.check(bad, bounds)
+    for bad in ([VERSION[0]], [VERSION[0][1:], VERSION[1]], [VERSION[0].double(), VERSION[1]]):
+        with pytest.raises(ValueError, match="changed the number, type or shape of its tensors"):
+            LAYOUT.check(bad, bounds)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_every_float_type_comes_back_as_itself(dtype):
-    version = Version.of([nn.Parameter(torch.tensor([0.5, -0.25], dtype=dtype))])
-    total = WeightedSum(version, 3)
+    model = nn.Linear(2, 1, bias=False, dtype=dtype)
+    total = WeightedSum(Layout(model), pack(model.parameters()), 3)
     total.add([torch.tensor([1.0, 2.0], dtype=dtype)], 1)
     total.add([torch.tensor([4.0, 0.5], dtype=dtype)], 2)
     assert torch.equal(total.mean(3)[0], torch.tensor([3.0, 1.0], dtype=dtype))
@@ -126,5 +142,23 @@ def test_pack_and_unpack_are_inverse_and_tied_tensors_travel_once():
     with torch.no_grad():
         for tensor in tensors.values():
             tensor.zero_()
-    unpack(flats, tensors.values())
+    Layout(model).unpack(flats)
     assert all(torch.equal(tensors[name], before[name]) for name in before)
+
+
+def test_a_buffer_that_forward_replaces_is_not_lost():
+    class Replacing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("count", torch.zeros(1))
+
+        def forward(self):
+            self.count = self.count + 1
+
+    model = Replacing()
+    layout = Layout(model)
+    model()
+    assert pack(layout.tensors())[0].tolist() == [1.0]
+    layout.unpack([torch.tensor([5.0])])
+    model()
+    assert pack(layout.tensors())[0].tolist() == [6.0]

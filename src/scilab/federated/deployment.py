@@ -18,36 +18,38 @@ CACHED_SHARDS, CACHED_BYTES = 48, 256 << 20
 
 
 class Deployment:
-    """Puts and leases everything that outlives a round; every lease it was told of ends with `close`.
+    """Puts things on the data plane and knows every lease; all of them end with the `with` it is used in."""
 
-    `shards` are (key, workers) with up to `per_task` workers each, siblings together: the devices of one task.
-    """
-
-    def __init__(
-        self, session: Session, store: Store, topology: Topology, skeleton: Skeleton, train: tuple, test: tuple | None,
-        parts: Sequence[Any], per_task: int, seed: int,
-    ) -> None:  # fmt: skip
+    def __init__(self, session: Session, store: Store, topology: Topology, skeleton: Skeleton, seed: int) -> None:
         self.session, self.store, self.topology, self.seed = session, store, topology, seed
-        self._held: dict[tuple, Key | Address] = {}
         self.number = {worker: number for number, worker in enumerate(topology.workers)}
-        self.samples = sum(len(part) for part in parts)
-        self.edges = [
-            [(uuid.uuid4().hex, way, tier) for way in ("down", "up")] for tier in range(max(topology.depth.values()))
-        ]
-        self.skeleton = self.hold(store.put(skeleton))
-        self.test = None if test is None else self.hold(store.put(test))
+        self._held: dict[tuple, Key | Address] = {}
+        self.skeleton, self.test, self.keep, self.samples = self.put(skeleton), None, False, 0
         self.shards: list[tuple[Key, list[str]]] = []
-        near = [node for node in topology.depth if node in self.number]
+        run = uuid.uuid4().hex
+        self.edges = [((run, "down", tier), (run, "up", tier)) for tier in range(max(topology.depth.values()))]
+
+    def ship(self, train: tuple, test: tuple | None, parts: Sequence[Any], per_task: int) -> None:
+        """Put the test rows, and `shards`: the rows of up to `per_task` workers each, siblings together."""
+        self.samples = sum(len(part) for part in parts)
+        self.test = None if test is None else self.put(test)
+        near = [node for node in self.topology.depth if node in self.number]
         for start in range(0, len(near), per_task):
-            if session.stopped.is_set():
+            if self.session.stopped.is_set():
                 raise Stopped
             workers = near[start : start + per_task]
             rows = [torch.as_tensor(parts[self.number[worker]]) for worker in workers]
             cuts = [0, *torch.tensor([len(part) for part in rows]).cumsum(0).tolist()]
             every = torch.cat(rows)
-            self.shards.append((self.hold(store.put((train[0][every], train[1][every], cuts))), workers))
+            self.shards.append((self.put((train[0][every], train[1][every], cuts)), workers))
         nbytes = sum(key.nbytes for key, _ in self.shards) + (self.test.nbytes if self.test else 0)
         self.keep = len(self.shards) <= CACHED_SHARDS and nbytes <= CACHED_BYTES
+
+    def put(self, obj: Any) -> Key:
+        return self.hold(self.store.put(obj))
+
+    def address(self) -> Address:
+        return self.hold(self.store.address())
 
     def hold(self, key: Any) -> Any:
         """Take note of a lease; returns the key or address."""
@@ -56,7 +58,7 @@ class Deployment:
         return key
 
     def drop(self, *keys: Key | Address) -> None:
-        """End leases taken note of."""
+        """End leases."""
         for key in keys:
             if self._held.pop(key.name, None) is not None:
                 self.store.release(key)
@@ -71,7 +73,10 @@ class Deployment:
         moved = self.store.bytes_by_edge()
         return [(moved.get(down, 0), moved.get(up, 0)) for down, up in self.edges]
 
-    def close(self) -> None:
+    def __enter__(self) -> Deployment:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         for key in self._held.values():
             with contextlib.suppress(ValueError):  # a session that closes ends the leases of what it had not delivered
                 self.store.release(key)

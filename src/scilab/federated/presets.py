@@ -21,9 +21,9 @@ DEFAULTS: dict[str, Any] = {
     "rounds": 10,
     "local_epochs": 1,
     "batch_size": 16,
-    "lr": 0.1,
+    "lr": 0.5,
     "momentum": 0.0,
-    "engine": "threads",
+    "engine": "threads:2",
     "seed": 0,
 }
 """`dataset` and `model` are names of `datasets.load` and `models.build`; `fanouts` numbers or a text such as "4, 8";

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
 from math import fsum
 from typing import Any
 
@@ -23,16 +22,12 @@ class RoundError(RuntimeError):
     """A round could not be brought to its end; the text says what failed and why."""
 
 
-@dataclass
 class Round:
-    """The state of round `number`, which starts from `version`; `run` drives it and yields its records."""
+    """Round `number`, which starts from `version`."""
 
-    deployment: Deployment
-    number: int
-    version: Key
-
-    def __post_init__(self) -> None:
-        self.topology, self.submit = self.deployment.topology, self.deployment.session.submit
+    def __init__(self, deployment: Deployment, number: int, version: Key) -> None:
+        self.deployment, self.number, self.version = deployment, number, version
+        self.topology, self.submit = deployment.topology, deployment.session.submit
         self.missing = {node: len(below) for node, below in self.topology.children.items()}
         self.arrived: dict[str, list[tuple[str, Child]]] = {}
         self.ready: list[str] = []
@@ -45,8 +40,8 @@ class Round:
         yield RoundStarted(self.number, len(self.topology.workers))
         for key, workers in deployment.shards:
             self._train(key, list(enumerate(workers)))
-        fresh = None
-        while fresh is None:
+        fresh, scores = None, None if deployment.test is not None else (None, None)
+        while fresh is None or scores is None:
             completion = deployment.session.next()
             if isinstance(completion, dict):
                 yield Notice(str(completion.get("reason", completion)))
@@ -56,30 +51,32 @@ class Round:
                 yield from self._trained(completion, *rest)
             elif what == "aggregate":
                 self._aggregated(completion, *rest)
+            elif what == "finish":
+                fresh = deployment.hold(self._value(completion, "the coordinator's aggregation", rest))
+                deployment.drop(*(child[0] for _, child in self.arrived.pop(self.topology.root)))
+                self._evaluate(fresh)
             else:
-                fresh = self._value(completion, "the coordinator's aggregation", completion.tag[1:])
+                scores = self._value(completion, "the evaluation", ())
             self._advance()
-        for entries in self.arrived.values():
-            deployment.drop(*(key for _, (key, *_) in entries))
-        accuracy, loss = yield from self._evaluate(fresh)
         tiers = [(d1 - d0, u1 - u0) for (d0, u0), (d1, u1) in zip(before, deployment.bytes_by_tier(), strict=True)]
-        trained = sum(samples for _, samples in self.losses)
-        return fresh, RoundFinished(
-            self.number, accuracy, loss, time.perf_counter() - began, sum(d for d, _ in tiers), sum(u for _, u in tiers),
-            tuple(tiers), len(self.reasons), fsum(value * samples for value, samples in self.losses) / trained,
-        )  # fmt: skip
+        down, up = (sum(way) for way in zip(*tiers, strict=True))
+        train_loss = fsum(loss * n for loss, n in self.losses) / sum(n for _, n in self.losses)
+        seconds, failed = time.perf_counter() - began, len(self.reasons)
+        return fresh, RoundFinished(self.number, *scores, seconds, down, up, tuple(tiers), failed, train_loss)
 
     def _train(self, shard: Key, places: Sequence[tuple[int, str]]) -> None:
         deployment, jobs = self.deployment, []
         for place, worker in places:
-            address = deployment.hold(deployment.store.address())
-            jobs.append((place, deployment.number[worker], address, *deployment.edges[self.topology.depth[worker] - 1]))
+            edges = deployment.edges[self.topology.depth[worker] - 1]
+            jobs.append((place, deployment.number[worker], deployment.address(), *edges))
+        addresses = tuple(job[2] for job in jobs)
         self.submit(
             train, deployment.skeleton, self.version, shard, deployment.keep, deployment.seed, self.number, jobs,
-            tag=("train", shard, places, [job[2] for job in jobs]), outputs=tuple(job[2] for job in jobs), retries=1,
+            tag=("train", shard, places, addresses), outputs=addresses, retries=1,
         )  # fmt: skip
 
     def _trained(self, completion: Completion, shard: Key, places: Sequence, addresses: Sequence) -> Any:
+        results = completion.value
         if completion.failure is not None:
             self.deployment.forget(*addresses)
             if completion.failure.kind == "engine":
@@ -89,8 +86,6 @@ class Round:
                     self._train(shard, [place])
                 return
             results = [(None, 0, 0.0, 0.0, str(completion.failure))]
-        else:
-            results = completion.value
         for (_, worker), address, (key, samples, loss, seconds, reason) in zip(places, addresses, results, strict=True):
             if reason is None:
                 self.losses.append((loss, samples))
@@ -117,54 +112,41 @@ class Round:
 
     def _advance(self) -> None:
         """Submit the aggregators that have all their children, several in a task; the coordinator's sum at the end."""
-        deployment, capacity = self.deployment, self.deployment.samples
-        ready, self.ready = self.ready, []
-        if self.topology.root in ready:
-            if self.topology.root not in self.arrived:
-                raise RoundError(
-                    f"round {self.number}: none of {len(self.topology.workers)} devices gave an update; {self.reasons[0]}"
-                )
-            children = [child for _, child in sorted(self.arrived[self.topology.root])]
-            address = deployment.hold(deployment.store.address())
-            self.submit(
-                finish,
-                self.version,
-                capacity,
-                children,
-                address,
-                tag=("finish", address),
-                outputs=(address,),
-                retries=RETRIES,
-            )
+        deployment, (ready, self.ready) = self.deployment, (self.ready, [])
+        given = (deployment.skeleton, self.version, deployment.samples)
+        if ready == [self.topology.root]:
+            if not self.losses:
+                devices = len(self.topology.workers)
+                raise RoundError(f"round {self.number}: none of {devices} devices gave an update; {self.reasons[0]}")
+            address = deployment.address()
+            children = self._children(self.topology.root)
+            self.submit(finish, *given, children, address, tag=("finish", address), outputs=(address,), retries=RETRIES)
             return
         for start in range(0, len(ready), JOBS):
-            nodes = ready[start : start + JOBS]
-            jobs = [
-                ([child for _, child in sorted(self.arrived[node])], deployment.hold(deployment.store.address()),
-                 *deployment.edges[self.topology.depth[node] - 1])
-                for node in nodes
-            ]  # fmt: skip
+            jobs, nodes = [], ready[start : start + JOBS]
+            for node in nodes:
+                edges = deployment.edges[self.topology.depth[node] - 1]
+                jobs.append((self._children(node), deployment.address(), *edges))
             addresses = tuple(job[1] for job in jobs)
             tag = ("aggregate", nodes, addresses)
-            self.submit(aggregate, self.version, capacity, jobs, tag=tag, outputs=addresses, retries=RETRIES)
+            self.submit(aggregate, *given, jobs, tag=tag, outputs=addresses, retries=RETRIES)
+
+    def _children(self, node: str) -> list[Child]:
+        return [child for _, child in sorted(self.arrived[node], key=lambda entry: entry[0])]
 
     def _aggregated(self, completion: Completion, nodes: Sequence[str], addresses: Sequence) -> None:
-        for node, key in zip(nodes, self._value(completion, f"aggregator {', '.join(nodes)}", addresses), strict=True):
+        keys = self._value(completion, f"aggregator {', '.join(nodes)}", addresses)
+        for node, key in zip(nodes, keys, strict=True):
             # only now may its children's updates go: until its sum was there, it could be run again
             children = [child for _, child in self.arrived.pop(node)]
             self.deployment.drop(*(child[0] for child in children))
             self._settle(node, (self.deployment.hold(key), sum(child[1] for child in children), True))
 
-    def _evaluate(self, version: Key) -> Generator[Any, None, tuple[float | None, float | None]]:
+    def _evaluate(self, version: Key) -> None:
         deployment = self.deployment
-        if deployment.test is None:
-            return None, None
-        self.submit(
-            evaluate, deployment.skeleton, version, deployment.test, deployment.keep, tag=("evaluate",), retries=RETRIES
-        )
-        while isinstance(completion := deployment.session.next(), dict):
-            yield Notice(str(completion.get("reason", completion)))
-        return self._value(completion, "the evaluation", ())
+        if deployment.test is not None:
+            given = (deployment.skeleton, version, deployment.test, deployment.keep)
+            self.submit(evaluate, *given, tag=("evaluate",), retries=RETRIES)
 
     def _value(self, completion: Completion, what: str, addresses: Sequence) -> Any:
         if completion.failure is not None:

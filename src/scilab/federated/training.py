@@ -14,8 +14,8 @@ from torch import nn
 
 from ..planes import Key, cached, get, put
 from .fedavg import FedAvg
+from .layout import Layout, pack
 from .streams import stream
-from .versions import pack, tensors_of, unpack
 
 Loss = Callable[[Any, torch.Tensor], torch.Tensor]
 TEST_BATCH = 512
@@ -36,9 +36,10 @@ class Resident:
     """One model per worker thread, trained in place by one device after another: nothing is built per device."""
 
     def __init__(self, skeleton: Key, thread: int) -> None:
+        torch.set_num_threads(1)  # the order in which a thread pool adds would reach the bits
         kept: Skeleton = get(skeleton)
         self.model, self.loss, self.strategy, self.draws = kept.model, kept.loss, kept.strategy, kept.draws
-        self.names, self.tensors = zip(*tensors_of(self.model).items(), strict=True)
+        self.layout = Layout(self.model)
 
 
 def train(
@@ -50,57 +51,64 @@ def train(
     its update, its samples, loss and seconds, and why it failed, if it did: one bad device does not harm the others.
     """
     here = cached(Resident, skeleton, threading.get_ident())
+    here.model.train()
     inputs, labels, cuts = cached(get, shard) if keep else get(shard)
-    done = []
+    done, bounds = [], None
     for place, device, address, down, up in jobs:
-        rows, began = slice(cuts[place], cuts[place + 1]), time.perf_counter()
+        rows, began, key, loss, reason = (
+            slice(cuts[place], cuts[place + 1]),
+            time.perf_counter(),
+            None,
+            float("nan"),
+            None,
+        )
         try:
-            model = get(version, down)
-            unpack(model.flats, here.tensors)
+            flats = get(version, down)
+            bounds = bounds or here.layout.bounds(flats)
+            here.layout.unpack(flats)
             with _global_stream(here.draws, stream(seed, "draws", number, device)):
                 order = torch.Generator().manual_seed(stream(seed, "shuffle", number, device))
-                loss = local_sgd(here.model, here.loss, inputs[rows], labels[rows], here.strategy, order)
-            flats = pack(here.tensors)
-            model.check(flats, here.names)
-            done.append((put(address, flats, up), rows.stop - rows.start, loss, time.perf_counter() - began, None))
+                loss = local_sgd(
+                    here.model, here.loss, inputs[rows], labels[rows], here.strategy, order, here.layout.parameters
+                )
+            flats = pack(here.layout.tensors())
+            here.layout.check(flats, bounds)
+            key = put(address, flats, up)
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
-            done.append((None, rows.stop - rows.start, float("nan"), time.perf_counter() - began, reason))
+        done.append((key, rows.stop - rows.start, loss, time.perf_counter() - began, reason))
     return done
 
 
 def local_sgd(
-    model: nn.Module, loss: Loss, inputs: torch.Tensor, labels: torch.Tensor, strategy: FedAvg, order: torch.Generator
-) -> float:
+    model: nn.Module, loss: Loss, inputs: torch.Tensor, labels: torch.Tensor, strategy: FedAvg, order: torch.Generator,
+    parameters: Sequence[nn.Parameter],
+) -> float:  # fmt: skip
     """Train `model` in place; returns the mean loss over the last pass. `order` shuffles the rows of each pass."""
-    model.train()
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    parameters = [parameter for parameter in parameters if parameter.requires_grad]
     speeds = [torch.zeros_like(parameter) for parameter in parameters] if strategy.momentum else None
     count, step = len(labels), strategy.batch_size or len(labels)
     for _ in range(strategy.local_epochs):
         rows = torch.randperm(count, generator=order)
-        inputs_now, labels_now = inputs[rows], labels[rows]
-        total = torch.zeros((), dtype=torch.float64)
+        inputs_now, labels_now, total = inputs[rows], labels[rows], torch.zeros((), dtype=torch.float64)
         for start in range(0, count, step):
             batch = labels_now[start : start + step]
             value = loss(model(inputs_now[start : start + step]), batch)
-            # the unused are left alone, as torch.optim leaves parameters without a gradient
             gradients = torch.autograd.grad(value, parameters, allow_unused=True)
             with torch.no_grad():
                 for index, (parameter, gradient) in enumerate(zip(parameters, gradients, strict=True)):
-                    if gradient is None:
-                        continue
-                    if speeds is not None:
-                        gradient = speeds[index].mul_(strategy.momentum).add_(gradient)
-                    parameter.add_(gradient, alpha=-strategy.lr)
+                    if gradient is not None:  # the unused are left alone, as torch.optim leaves them
+                        if speeds is not None:
+                            gradient = speeds[index].mul_(strategy.momentum).add_(gradient)
+                        parameter.add_(gradient, alpha=-strategy.lr)
                 total.add_(value.detach(), alpha=len(batch))
     return float(total) / count
 
 
 def evaluate(skeleton: Key, version: Key, test: Key, keep: bool) -> tuple[float | None, float]:
-    """Task: (accuracy or None where labels are no classes, mean loss) of a version on the test data."""
+    """Task: (accuracy, or None where labels are no classes; mean loss) of a version on the test data."""
     here = cached(Resident, skeleton, threading.get_ident())
-    unpack(get(version).flats, here.tensors)
+    here.layout.unpack(get(version))
     here.model.eval()
     inputs, labels = cached(get, test) if keep else get(test)
     right, total, classes = 0, 0.0, not labels.is_floating_point()
@@ -109,9 +117,9 @@ def evaluate(skeleton: Key, version: Key, test: Key, keep: bool) -> tuple[float 
             batch = labels[start : start + TEST_BATCH]
             outputs = here.model(inputs[start : start + TEST_BATCH])
             total += float(here.loss(outputs, batch)) * len(batch)
-            classes = classes and outputs.dim() > 1 and outputs.argmax(1).shape == batch.shape
-            if classes:
-                right += int((outputs.argmax(1) == batch).sum())
+            found = outputs.argmax(1) if classes and isinstance(outputs, torch.Tensor) and outputs.dim() > 1 else None
+            classes = found is not None and found.shape == batch.shape
+            right += int((found == batch).sum()) if classes else 0
     return right / labels.numel() if classes else None, total / len(labels)
 
 

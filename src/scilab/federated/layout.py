@@ -1,0 +1,90 @@
+"""What travels between nodes: all tensors of a model as one flat vector per type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import frexp
+
+import torch
+from torch import nn
+
+Flats = list[torch.Tensor]
+PARAMETER_ROOM, BUFFER_ROOM = 20, 30
+
+
+def tensors_of(model: nn.Module) -> dict[str, torch.Tensor]:
+    """All state of a model by name: parameters, then buffers (also those not saved); tied tensors once."""
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
+
+def by_type(tensors: Iterable[torch.Tensor]) -> list[list[torch.Tensor]]:
+    """Detached, grouped by type, in the order in which the types first appear."""
+    groups: dict[torch.dtype, list[torch.Tensor]] = {}
+    for tensor in tensors:
+        groups.setdefault(tensor.dtype, []).append(tensor.detach())
+    return list(groups.values())
+
+
+def pack(tensors: Iterable[torch.Tensor]) -> Flats:
+    """One flat copy per type."""
+    return [torch.cat([tensor.reshape(-1) for tensor in group]) for group in by_type(tensors)]
+
+
+class Layout:
+    """Where each tensor of `model` lies in its flats; packs, unpacks and bounds them."""
+
+    def __init__(self, model: nn.Module) -> None:
+        named = tensors_of(model)
+        self.model, self.parameters, self.has_buffers = (
+            model,
+            list(model.parameters()),
+            any(True for _ in model.buffers()),
+        )
+        groups = by_type(named.values())
+        self.dtypes = [group[0].dtype for group in groups]
+        self.sizes = [[tensor.numel() for tensor in group] for group in groups]
+        self.names = [[name for name, tensor in named.items() if tensor.dtype == dtype] for dtype in self.dtypes]
+        self._rooms = [
+            [PARAMETER_ROOM if isinstance(named[name], nn.Parameter) else BUFFER_ROOM for name in names]
+            for names in self.names
+        ]
+
+    def tensors(self) -> list[torch.Tensor]:
+        """The model's tensors as they are now: a forward pass may put another tensor in a buffer's place."""
+        return [*self.parameters, *self.model.buffers()] if self.has_buffers else self.parameters
+
+    def unpack(self, flats: Flats) -> None:
+        """Write flats into the model."""
+        for flat, sizes, group in zip(flats, self.sizes, by_type(self.tensors()), strict=True):
+            for part, tensor in zip(flat.split(sizes), group, strict=True):
+                tensor.copy_(part.view(tensor.shape))
+
+    def bounds(self, flats: Flats) -> list[list[int]]:
+        """Powers of two that an update of this version may not exceed in magnitude, per tensor.
+
+        The version's own largest value (at least 1) times 2^20 for parameters, 2^30 for buffers such as running
+        variances: far above what a round of training that works can reach; they are what makes sums exact.
+        """
+        return [
+            [room + max(0, frexp(peak)[1]) for room, peak in zip(rooms, _peaks(flat, sizes), strict=True)]
+            for flat, sizes, rooms in zip(flats, self.sizes, self._rooms, strict=True)
+        ]
+
+    def check(self, flats: Flats, bounds: Sequence[Sequence[int]]) -> None:
+        """ArithmeticError if an update holds NaN, infinity or values beyond the bounds; ValueError for other shapes."""
+        if [(flat.dtype, flat.numel()) for flat in flats] != [
+            (d, sum(s)) for d, s in zip(self.dtypes, self.sizes, strict=True)
+        ]:
+            raise ValueError("the model changed the number, type or shape of its tensors while it trained")
+        for flat, *rest in zip(flats, self.sizes, bounds, self.names, strict=True):
+            sizes, limits, names = rest
+            for peak, limit, name in zip(_peaks(flat, sizes), limits, names, strict=True):
+                if not peak <= 2.0**limit:
+                    raise ArithmeticError(f"training diverged: {name} reached {peak:g}; lower lr, or scale the inputs")
+
+
+def _peaks(flat: torch.Tensor, sizes: Sequence[int]) -> list[float]:
+    """The largest magnitude in each tensor; NaN if it holds one; 0 for integers, which are never summed."""
+    if not flat.is_floating_point():
+        return [0.0] * len(sizes)
+    return [float(torch.linalg.vector_norm(part, float("inf"))) if len(part) else 0.0 for part in flat.split(sizes)]

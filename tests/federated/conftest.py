@@ -1,0 +1,20 @@
+"""One thread for torch, as in workers; one pool of worker processes for all tests that only use it."""
+
+import pytest
+import torch
+
+from scilab.planes import Engine
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def processes():
+    with Engine.processes(2) as engine:
+        yield engine

@@ -1,0 +1,248 @@
+"""Devices and aggregators that fail, stops at any moment: nothing hangs, is left behind or counts twice."""
+
+import queue
+import threading
+
+import pytest
+import torch
+from federated_cases import (
+    DEADLY,
+    DIVERGING,
+    POISON,
+    Gated,
+    Net,
+    data,
+    finished,
+    gate,
+    given,
+    ragged,
+    run,
+    same,
+    weights,
+)
+
+import scilab.federated.round as module
+from scilab.federated import DeviceFailed, DeviceFinished, FedAvg, Federation, RoundError, RoundStarted, Topology
+from scilab.planes import Engine
+
+PARTS = [range(8 * device, 8 * device + 8) for device in range(12)]
+
+
+def _federation(engine, train, topology=None, parts=PARTS, **changes):
+    topology = topology or Topology.tree(len(parts), [3])
+    strategy = FedAvg(2, 4, 0.2)
+    return Federation(
+        Net(),
+        train,
+        topology,
+        strategy,
+        test=data(40, 9),
+        partition=given(*parts),
+        engine=engine,
+        **{"rounds": 2, **changes},
+    )
+
+
+def _marked(rows, marker):
+    x, y = data()
+    x[rows] = marker
+    return x, y
+
+
+@pytest.mark.parametrize(
+    ("marker", "reason"), [(POISON, "RuntimeError: poisoned row"), (DIVERGING, "ArithmeticError: training diverged")]
+)
+def test_a_failed_device_is_named_and_the_rest_weigh_by_their_own(marker, reason):
+    with Engine.threads(2) as engine:
+        failing = _federation(engine, _marked([47, 95], marker))  # rows of devices 5 and 11
+        records = run(failing)
+        failures = [record for record in records if isinstance(record, DeviceFailed)]
+        assert sorted((f.round, f.device) for f in failures) == [(1, "w11"), (1, "w5"), (2, "w11"), (2, "w5")]
+        assert all(failure.reason.startswith(reason) for failure in failures)
+        assert [record.failed for record in finished(records)] == [2, 2]
+        assert engine.store.count() == 0
+        # As if those two had never been asked: trained alone, summed by hand from the same streams.
+        kept = [device for device in range(12) if device not in (5, 11)]
+        expected = _mean_of_alone(engine, kept)
+        same(expected, _after_one_round(engine, _marked([47, 95], marker)))
+
+
+def _after_one_round(engine, train):
+    federation = _federation(engine, train, rounds=1)
+    run(federation)
+    return weights(federation)
+
+
+def _mean_of_alone(engine, kept):
+    """The federation of all twelve in which the two others give no update because their aggregation never sees them."""
+    original = module.Round._settle
+
+    def settle(self, node, left):
+        original(self, node, None if node in ("w5", "w11") else left)
+
+    module.Round._settle = settle
+    try:
+        return _after_one_round(engine, data())
+    finally:
+        module.Round._settle = original
+
+
+def test_a_device_that_kills_its_worker_takes_no_other_device_along():
+    with Engine.processes(2) as engine:
+        killing = _federation(engine, _marked([95], DEADLY), rounds=1)
+        records = run(killing)
+        (failure,) = [record for record in records if isinstance(record, DeviceFailed)]
+        assert failure.device == "w11" and "worker" in failure.reason
+        assert sorted(r.device for r in records if isinstance(r, DeviceFinished)) == sorted(f"w{i}" for i in range(11))
+        assert engine.store.count() == 0
+    with Engine.threads(2) as engine:
+        same(weights(killing), _after_one_round(engine, _marked([95], POISON)))
+
+
+def test_an_aggregator_whose_children_all_failed_gives_nothing():
+    with Engine.threads(2) as engine:
+        records = run(_federation(engine, _marked(list(range(32, 64)), POISON), rounds=1))  # all below the second
+        assert finished(records)[0].failed == 4 and engine.store.count() == 0
+
+
+def test_a_round_without_any_update_ends_with_the_reason():
+    federation = _federation("threads:2", data())
+    federation._train[0].fill_(POISON)  # after the trial step of the constructor
+    with pytest.raises(
+        RoundError, match=r"round 1: none of 12 devices gave an update; w\d+: RuntimeError: poisoned row"
+    ):
+        run(federation)
+
+
+@pytest.mark.parametrize("name", ["aggregate", "finish"])
+@pytest.mark.parametrize("after", [False, True], ids=["before its sum", "after its sum"])
+def test_a_failed_aggregator_is_run_again_and_counts_each_child_once(name, after, monkeypatch):
+    with Engine.threads(2) as engine:
+        undisturbed = _federation(engine, data(), ragged(12, 1))
+        run(undisturbed)
+        original, failed = getattr(module, name), []
+
+        def failing(version, *args):
+            if len(failed) < 2:
+                failed.append(args)
+                if after:
+                    original(version, *args)
+                raise MemoryError("no room")
+            return original(version, *args)
+
+        monkeypatch.setattr(module, name, failing)
+        disturbed = _federation(engine, data(), ragged(12, 1))
+        run(disturbed)
+        assert len(failed) == 2
+        same(weights(undisturbed), weights(disturbed))
+        assert engine.store.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("aggregate", r"round 1: aggregator a\d.* failed after 3 attempts: MemoryError: no room"),
+        ("finish", "round 1: the coordinator's aggregation failed after 3 attempts: MemoryError: no room"),
+        ("evaluate", "round 1: the evaluation failed after 3 attempts: MemoryError: no room"),
+    ],
+)
+def test_an_aggregator_that_always_fails_ends_the_run_with_its_name(name, message, monkeypatch):
+    def failing(*_):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(module, name, failing)
+    with Engine.threads(2) as engine:
+        with pytest.raises(RoundError, match=message):
+            run(_federation(engine, data()))
+        assert engine.store.count() == 0
+
+
+@pytest.fixture
+def gated():
+    """A federation whose devices wait at a gate, driven by a thread of its own; records come through a queue."""
+    gate.clear()
+    federation = Federation(Gated(), data(), Topology.flat(4), rounds=2, engine="threads:2", test=data(20, 1))
+    Gated.minding = True
+    records = queue.Queue()
+
+    def drive():
+        for record in federation:
+            records.put(record)
+        records.put(None)
+
+    thread = threading.Thread(target=drive, daemon=True)
+    yield federation, records, thread
+    Gated.minding = False
+    gate.set()
+    thread.join(30)
+
+
+def test_a_stop_does_not_wait_for_running_tasks(gated):
+    federation, records, thread = gated
+    thread.start()
+    assert records.get(timeout=20) == RoundStarted(1, 4)
+    federation.send("stop")
+    assert records.get(timeout=20) is None  # the gate is closed all the while
+    assert federation.state_dict()["round"] == 0 and federation.result.accuracy is None
+
+
+def test_a_close_from_another_thread_stops_it_too(gated):
+    federation, records, thread = gated
+    thread.start()
+    records.get(timeout=20)
+    federation.close()
+    assert records.get(timeout=20) is None
+    federation.close()
+
+
+def test_a_pause_holds_and_a_resume_goes_on(gated):
+    federation, records, thread = gated
+    gate.set()
+    federation.send("pause")
+    thread.start()
+    assert records.get(timeout=20) == RoundStarted(1, 4)
+    with pytest.raises(queue.Empty):
+        records.get(timeout=0.7)
+    federation.send("resume")
+    rest = list(iter(lambda: records.get(timeout=20), None))
+    assert [record.round for record in finished(rest)] == [1, 2]
+
+
+def test_a_stop_before_the_start_counts():
+    federation = _federation("threads:2", data())
+    federation.send("stop")
+    assert [record for record in federation if finished([record])] == []
+    assert finished(run(federation))  # and only once
+
+
+@pytest.fixture
+def threads():
+    with Engine.threads(2) as engine:
+        yield engine
+
+
+@pytest.mark.parametrize("kind", ["threads", "processes"])
+def test_nothing_is_left_on_the_data_plane(kind, request):
+    engine = request.getfixturevalue(kind)
+    wide = torch.nn.Sequential(torch.nn.Linear(6, 600), torch.nn.ReLU(), torch.nn.Linear(600, 3))  # not inline
+    for records in (1, 2, 5, 13, 14, 20, 10_000):
+        federation = Federation(wide, data(), Topology.tree(12, [3]), rounds=2, engine=engine, test=data(20, 1))
+        for count, _ in enumerate(federation, 1):
+            if count == records:
+                break
+        else:
+            assert count == 2 * 14
+        federation.close()
+        assert engine.store.count() == 0
+
+
+def test_a_running_federation_is_not_started_twice():
+    federation = _federation("threads:2", data())
+    records = iter(federation)
+    next(records)
+    with pytest.raises(RuntimeError, match="is running; stop it before iterating again"):
+        iter(federation)
+    with pytest.raises(RuntimeError, match="is running; stop it before loading a state"):
+        federation.load_state_dict(federation.state_dict())
+    federation.close()
+    assert list(records) == []
