@@ -2,7 +2,7 @@
 
 What a page shows is not all that goes wrong in it, so a LabPage also listens: to the browser's console, to
 script errors, to requests for other hosts, and to the kernel's messages, where errors of widget callbacks and
-background threads pass by that no cell shows as failed. ``problems()`` is all of it; a good notebook has none.
+background threads pass by that no cell shows as failed. ``problems()`` is all of it; good ones have none.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class LabPage:
         return self
 
     def reload(self) -> LabPage:
-        """Load the page anew, as a person does; the kernel goes on, what was not saved of the page is gone."""
+        """Load the page anew, as a person does; the kernel goes on, what the page did not save is gone."""
         self._heard_before = self.heard()
         self.page.reload()
         self._arrive()
@@ -190,7 +190,7 @@ class LabPage:
         ]
 
     def screenshot(self, path: Path | str) -> Path:
-        """Save the whole notebook as a PNG. It scrolls inside its panel, so the window grows to its height."""
+        """Save the whole notebook as a PNG. It scrolls in its panel, so the window grows to its height."""
         path, size = Path(path), self.page.viewport_size
         path.parent.mkdir(parents=True, exist_ok=True)
         self.page.evaluate("() => jupyterapp.shell.collapseLeft()")

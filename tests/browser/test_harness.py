@@ -67,7 +67,7 @@ def look_of(path):
 
 
 def until_heard(lab_page):
-    """Wait for the first error outside the cells: it takes another way to the page than the cells' outputs."""
+    """Wait for the first error outside the cells: it takes another way than the cells' outputs."""
     deadline = time.monotonic() + 10
     while not lab_page.heard() and time.monotonic() < deadline:
         lab_page.page.wait_for_timeout(50)

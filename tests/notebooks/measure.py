@@ -128,7 +128,7 @@ def memory_parts(process: psutil.Process) -> tuple[int, int] | None:
     """(bytes of its own, bytes of mapped files) of a process; None once it is gone.
 
     On Linux "its own" is the proportional share of anonymous and shared memory, so pages that forked workers
-    have in common count once. Mapped files are mostly libraries that all of them have in common, so the caller
+    have in common count once. Mapped files are mostly libraries that all have in common, so the caller
     counts the largest once; their proportional share would depend on strangers that use the same files.
     Elsewhere it is the resident size, an upper bound.
     """
