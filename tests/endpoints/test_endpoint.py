@@ -82,6 +82,9 @@ def test_workers_at_either_site_read_and_write_equal_bits(homes, here, workers, 
             if store.kind == "endpoint":
                 assert not any(stored(store, each) for each in [key, *(c.value[0] for c in done)])
             counts.append(store.bytes_by_edge())
+    if site == 1:
+        log = homes[1][0] / "there" / "log.txt"
+        assert "peer channels established" in log.read_text(), "the bytes did not go from endpoint to endpoint"
     expected = bits({name: 2 * tensor for name, tensor in model().items()})
     assert results == [expected] * (3 * len(planes))
     assert all(count == counts[0] for count in counts)
