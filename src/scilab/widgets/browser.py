@@ -27,7 +27,7 @@ def rows(stored: list, kind: str, unit: str) -> list[dict]:
 def plain_settings(settings: dict, labels: dict[str, str] | None = None) -> dict[str, str]:
     """Settings by name (or label) as short texts: the values a panel set where there are any, big things by size."""
     labels = labels or {}
-    chosen = settings.get("values") or settings
+    chosen = settings.get("values") or {key: value for key, value in settings.items() if key != "values"}
     flat: dict[str, str] = {}
     for key, value in chosen.items():
         for name, item in ({f"{key}.{inner}": item for inner, item in value.items()} if isinstance(value, dict)

@@ -68,7 +68,7 @@ export function chart(host) {
     const lines = styled(spec.series);
     const seen = lines.flatMap((line) => line.points);
     title.textContent = spec.title;
-    keys.replaceChildren(lines.length > 1 ? legend(lines) : "");
+    keys.replaceChildren(legend(lines.length > 1 ? lines : []));
     const whole = seen.every(([x]) => Number.isInteger(x));
     const [x0, x1] = seen.length ? range(seen.map((p) => p[0]), false) : [0, 1];
     const [y0, y1] = seen.length ? range(seen.map((p) => p[1]), true) : [0, 1];
@@ -78,7 +78,7 @@ export function chart(host) {
       .map((line) => `${line.name} ${number(line.points.at(-1)[1])}`).join(", ");
     const picture = s("svg", { width, height: HEIGHT, role: "img",
       "aria-label": `${spec.title}: ${axisName(spec.y)} by ${axisName(spec.x)}. ${last ? `Latest: ${last}.` : "No points yet."}` });
-    for (const value of seen.length ? ticks(y0, y1, 4) : []) {
+    for (const value of seen.length ? ticks(y0, y1, 5) : []) {
       picture.append(s("line", { class: "scilab-grid", x1: EDGE.left, x2: width - EDGE.right, y1: y(value), y2: y(value) }),
         s("text", { class: "scilab-tick", x: EDGE.left - 6, y: y(value) + 4, "text-anchor": "end" }, number(value)));
     }

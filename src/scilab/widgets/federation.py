@@ -69,8 +69,8 @@ class FederationWidget(Panel):
              help="Below the coordinator, tier by tier: 8 is one tier of eight; 4, 4 is four, with four more below "
                   "each; empty is none.", check=numbers),
         Choice(name="partition", label="Shares", group="Tree", default="dirichlet",
-               options=(("dirichlet", "Uneven (Dirichlet)"), ("iid", "Even (IID)")),
-               help="How the data is dealt: evenly at random, or each class by shares drawn from a Dirichlet "
+               options=(("dirichlet", "Uneven"), ("iid", "Even")),
+               help="How the data is dealt: evenly at random (IID), or each class by shares drawn from a Dirichlet "
                     "distribution, so that devices differ in what and how much they hold."),
         Number(name="alpha", label="Alpha", group="Tree", default=0.5, minimum=0.001, maximum=1000,
                help="Of the Dirichlet distribution: 0.1 is very uneven, 100 nearly even.",
@@ -149,8 +149,8 @@ class FederationWidget(Panel):
         seconds = start + rounds * (python + work / at_once + 0.02 + devices * 3e-4)
         model, data = 4 * _parameters(values["model"], shape), 8 * rows * math.prod(shape)
         memory = data + 2 * devices * model + workers * (WORKER_BYTES[values["engine"]] + 4 * model)
-        aggregators = len(self._topology(values).nodes) - devices
-        return Estimate(seconds, memory, rounds * (devices + aggregators), "Small devices share tasks.")
+        tasks = rounds * (len(self._topology(values).nodes) + 1)  # one for each node, and the test of the new model
+        return Estimate(seconds, memory, tasks, "Small devices share tasks, so there may be fewer.")
 
     def script(self, values: Mapping) -> str:
         given = as_settings(values)

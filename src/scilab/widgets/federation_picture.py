@@ -2,7 +2,7 @@
 
 The picture is bounded whatever the number of devices: a tier of more than `SHOWN` nodes is shown as counts, one group
 for each parent (or one in all, where the parents are too many themselves). A node's state is one letter: w waiting, t
-training, a aggregating, d done, f failed.
+training, g gathered (all devices below it have answered), d done, f failed.
 """
 
 from __future__ import annotations
@@ -69,9 +69,9 @@ def draw(records: Sequence[Mapping], picture: Mapping) -> dict:
             now[record["device"]] = "f" if failed else "d"
             last |= {"in": last.get("in", 0) + 1, "failed": last.get("failed", 0) + failed}
             above = picture["_parents"].get(record["device"])
-            while above is not None:  # a node whose devices have all answered aggregates
+            while above is not None:
                 out[above] = out.get(above, 0) - 1
-                now[above] = "a" if out[above] == 0 else now[above]
+                now[above] = "g" if out[above] == 0 else now[above]
                 above = picture["_parents"][above]
             if failed:
                 messages.append(f"Round {record['round']}, {record['device']} failed: {record['reason']}")

@@ -156,7 +156,7 @@ export function makePanel(view) {
       fields.update(next);
       if (fixed) {
         settings.replaceChildren(...(next.settings.length ? [pairs("Settings, made by code", ["Setting", "Value"], next.settings, "")] : []),
-          ...(model.get("head").buttons.launch.on ? [] : [h("button", { type: "button", onclick: () => ask("new") }, "New run")]));
+          ...(model.get("head").buttons.launch.on || next.locked ? [] : [h("button", { type: "button", onclick: () => ask("new") }, "New run")]));
       }
       controls.hidden = fixed && !next.settings.length;
       estimate.textContent = next.estimate.text || "";

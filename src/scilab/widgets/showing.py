@@ -34,6 +34,8 @@ class Showing:
             return self._journal_error or self._going()
         if self._given is not None and not self._spent:
             return None
+        if not self.fields:
+            return "This panel only shows runs."
         if self._fixed():
             again = self._given is not None and self._run is None
             return ("This one has run. Run the cell again to make a new one." if again

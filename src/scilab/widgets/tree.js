@@ -3,7 +3,7 @@ import { STATES, fitted, h, mark, s } from "./dom.js";
 
 const ROW = 64;
 const LABELS = 132; // pixels on the left for the names of the tiers
-const ORDER = ["d", "f", "a", "t", "w"];
+const ORDER = ["d", "f", "g", "t", "w"];
 
 // What a tier's nodes are doing, counted.
 function totals(tier) {
@@ -32,8 +32,8 @@ function positions(tiers, width) {
 }
 
 function node(label, state, x, y, r) {
-  const { colour, shape, letter, word } = STATES[state];
-  return s("g", {}, s("title", {}, `${label}: ${word}`),
+  const { colour, shape, letter, word, means } = STATES[state];
+  return s("g", {}, s("title", {}, `${label}: ${word}${means ? ` (${means})` : ""}`),
     mark(shape, x, y, r, { fill: shape === "ring" ? "var(--scilab-ground)" : colour, stroke: colour, "stroke-width": 1.5 }),
     letter && r >= 7 ? s("text", { class: "scilab-letter", x, y: y + 4, "text-anchor": "middle" }, letter) : null);
 }

@@ -78,6 +78,10 @@ class Counter:
         return self._step
 
 
+def tile(value):
+    return {"label": "Steps", "value": value, "help": "How many there were."}
+
+
 class CounterPanel(Panel):
     """Everything a panel has, on a capability that needs no science."""
 
@@ -93,14 +97,15 @@ class CounterPanel(Panel):
                help="The step at which it breaks; 0 for never.", group="Trouble",
                unless=lambda values: None if values["trouble"] else "Only where trouble is wanted."),
         Toggle(name="trouble", label="Trouble wanted", default=False, help="Whether it may break.", group="Trouble"),
-        Choice(name="colour", label="Colour", default="blue", options=(("blue", "Blue"), "green", ("infrared", "Infrared")),
-               help="Of nothing.", group="Counting",
+        Choice(name="colour", label="Colour", default="blue", group="Counting", help="Of nothing.",
+               options=(("blue", "Blue"), "green", ("infrared", "Infrared")),
                reasons=lambda values: {"infrared": "This machine cannot show it."}),
         Text(name="word", label="A word", default="", help="Anything.", group="Counting", placeholder="any word"),
     )
 
     def check(self, values):
-        return {"seconds": "More than an hour in all; take fewer steps."} if values["steps"] * values["seconds"] > 3600 else {}
+        too_long = values["steps"] * values["seconds"] > 3600
+        return {"seconds": "More than an hour in all; take fewer steps."} if too_long else {}
 
     def estimate(self, values):
         return Estimate(seconds=values["steps"] * values["seconds"], memory_bytes=1e6, tasks=values["steps"])
@@ -109,7 +114,7 @@ class CounterPanel(Panel):
         return Counter(values["steps"], values["seconds"], values["fails_at"] if values["trouble"] else 0)
 
     def begin(self, settings):
-        return {"tiles": [{"label": "Steps", "value": "–", "help": "How many there were."}],
+        return {"tiles": [tile("–")],
                 "charts": {"squares": chart("Squares", "step", "square", y_unit="cm²")}, "_sum": 0}
 
     def draw(self, records, picture):
@@ -118,7 +123,7 @@ class CounterPanel(Panel):
             if record["kind"] == "Counted":
                 squares = with_point(charts["squares"], "square", record["step"], record["square"])
                 picture = picture | {"_sum": picture["_sum"] + record["square"], "charts": {"squares": squares},
-                                     "tiles": [{"label": "Steps", "value": str(record["step"]), "help": "How many there were."}]}
+                                     "tiles": [tile(str(record["step"]))]}
             elif record["kind"] == "Command":
                 mark = with_mark(charts["squares"], int(picture["tiles"][0]["value"].replace("–", "0")), "told")
                 picture = picture | {"charts": {"squares": mark}}
