@@ -2,6 +2,7 @@
 
 import os
 import queue
+import time
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -27,7 +28,7 @@ class Walk:
 
     With `manual` it takes a step only when the command {"go": n} allows n more: until then it waits like a loop whose
     tasks still run. `heard` is every command it got. To the file descriptor `acknowledge` it writes one byte each time
-    it regains control after a record.
+    it regains control after a record, a millisecond apart; and it then waits at its end, to be killed.
     """
 
     kind = "walk"
@@ -61,10 +62,13 @@ class Walk:
             if self.rest_every and self.step % self.rest_every == 0:
                 yield Rested(self.step, float(self.places[: self.step].mean()))
                 self._regained()
+        if self.acknowledge is not None:
+            self.inbox.get()
 
     def _regained(self):
         if self.acknowledge is not None:
             os.write(self.acknowledge, b".")
+            time.sleep(0.001)
 
     def send(self, command):
         if isinstance(command, dict) and not isinstance(command.get("go"), int):
