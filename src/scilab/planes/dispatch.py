@@ -21,6 +21,8 @@ from .session import Session
 from .store import Store
 from .tasks import Completion, EngineError, Failure, Report, Task, Timing
 
+MOVES = 10
+"""How often a task may lose its whole pool before that is held against it."""
 CREDENTIALS = ("login", "credential", "token", "401", "403", "unauthorized", "forbidden", "authenticat", "authoriz")
 
 
@@ -131,7 +133,7 @@ class Dispatch:
         task.session.cache.update(hits=report.hits, misses=report.misses)
         if report.failure is not None:
             failure = Failure(*report.failure)
-            if failure.kind in ("raised", "timeout") and task.attempts <= task.retries:
+            if failure.kind in ("raised", "timeout") and task.may_try_again:
                 self._again(task)
                 return
             for key in created:
@@ -162,17 +164,27 @@ class Dispatch:
             stack = self.pool.late(task)
             if stack is not None:
                 failure = Failure("timeout", "TimeoutError", f"ran past its limit of {task.timeout_s:g} s", stack)
-                if task.attempts <= task.retries:
+                if task.may_try_again:
                     self._again(task)
                 else:
                     self._end(task, None, failure)
                 return
+            if name == "ManagerLost" and task.moves < MOVES:
+                # The scheduler took the whole job away (its time was up, or somebody came first): not the task's fault.
+                task.moves += 1
+                self._again(task)
+                return
             task.losses += 1
-            if task.losses <= 1 or task.attempts <= task.retries:
+            if task.losses <= 1 or task.may_try_again:
                 self._again(task)
             else:
                 text = f"its worker process died on all {task.losses} attempts (a crash, or out of memory); given up"
                 self._end(task, None, Failure("lost", name, text))
+        elif self.state == "closed":
+            self._end(task, None, Failure("cancelled", "Cancelled", "the engine was closed"))
+        elif self.pool.health() is not None:
+            # Stays among the sent: the watch sends all of them to a new pool, or ends them with the reason.
+            return
         elif self._is_credentials(text):
             with self._lock:
                 task.attempts -= 1
@@ -183,10 +195,6 @@ class Dispatch:
                     self.error = f"the sign-in has expired or was refused ({text}); sign in, then engine.unpause()"
                     for session in self._sessions:
                         session.inbox.put({"command": "engine paused", "reason": self.error})
-        elif self.state == "closed":
-            self._end(task, None, Failure("cancelled", "Cancelled", "the engine was closed"))
-        elif self.pool.health() is not None:
-            self._again(task)
         else:
             self._end(task, None, Failure("engine", name, worker._text(error)))
 

@@ -61,7 +61,8 @@ class Engine(Dispatch):
     @classmethod
     def parsl(cls, config: Any, store: Store | None = None, workers: int | None = None) -> Engine:
         """Any Parsl ``Config`` with one executor: Slurm, PBS, Flux… ``store`` must be seen from its workers (default:
-        files below the Config's ``run_dir``); ``workers`` is read off the Config when it can be.
+        files below the Config's ``run_dir``); ``workers`` is read off the Config when it can be. Parsl asks a
+        scheduler about its jobs once a minute, so a lost job is replaced, and a refused one reported, that late.
         """
         return cls(lambda: ConfigPool(config, store, workers), f"parsl({config.executors[0].label})")
 
@@ -208,7 +209,7 @@ class Engine(Dispatch):
                 self._given_up[task.number, task.attempts][2] = True
                 self.pool.drop(task, hard=True)
         problem = self.pool.health()
-        if problem is None and sent and time.monotonic() - self._heard > SILENCE_S:
+        if problem is None and self.pool.restartable and sent and time.monotonic() - self._heard > SILENCE_S:
             doing = self.pool.doing()
             recent = min(now - task.sent for task in sent) < SILENCE_S
             if doing and not recent and not any(doing.values()):
@@ -221,7 +222,7 @@ class Engine(Dispatch):
         with self._lock:
             if task.ended or task.number not in self._sent:
                 return
-            if task.attempts <= task.retries:
+            if task.may_try_again:
                 self._given_up[task.number, task.attempts] = [task, time.monotonic(), True]
                 self._again(task)
                 return
@@ -231,6 +232,9 @@ class Engine(Dispatch):
         """A new pool for the tasks of a broken one; no task is lost, each is sent again."""
         with self._lock:
             if self.state != "ready":
+                return
+            if not self.pool.restartable:
+                self._fail(f"{self.name} cannot go on: {problem}; mend that and make a new engine")
                 return
             if self.restarts >= RESTARTS:
                 self._fail(f"{self.name} broke {self.restarts + 1} times, last: {problem}; make a new engine")

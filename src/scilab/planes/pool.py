@@ -51,6 +51,7 @@ class Pool:
     """Starts, feeds and ends one DataFlowKernel. ``processes`` says whether tasks leave this process."""
 
     processes = True
+    restartable = True
     executor: Any = None
 
     def __init__(self, workers: int) -> None:
@@ -259,6 +260,9 @@ class ProcessPool(Pool):
 class ConfigPool(Pool):
     """Any Parsl ``Config``: Slurm, PBS, Flux, Globus Compute… The user's own file says where and how much."""
 
+    # A Config's executors can be started once only.
+    restartable = False
+
     def __init__(self, config: Any, store: Store | None, workers: int | None) -> None:
         executors = list(config.executors)
         if len(executors) != 1:
@@ -282,7 +286,22 @@ class ConfigPool(Pool):
         process = getattr(self.executor, "interchange_proc", None)
         if process is not None and process.poll() is not None:
             return f"Parsl's interchange has ended (exit status {process.returncode})"
-        return super().health()
+        problem = super().health()
+        if problem is not None:
+            return "; ".join(filter(None, [" ".join(problem.split()), self._said()]))
+        jobs = dict(getattr(self.executor, "status_facade", {}))
+        if jobs and all(job.terminal for job in jobs.values()) and self._config.strategy in (None, "none"):
+            states = ", ".join(sorted({job.state.name for job in jobs.values()}))
+            return f"all its jobs have ended ({states}) and the Config's strategy is 'none'; use strategy='simple'"
+        return None
+
+    def _said(self) -> str:
+        """The last lines that the jobs wrote as errors."""
+        lines: list[str] = []
+        for job in getattr(getattr(self.executor, "provider", None), "resources", {}).values():
+            with contextlib.suppress(OSError, TypeError, KeyError):
+                lines += Path(job["job_stderr_path"]).read_text(errors="replace").strip().splitlines()[-3:]
+        return "; ".join(lines[-6:])
 
 
 def _made(folder: str) -> Path:

@@ -81,9 +81,15 @@ class Task:
     session: Any
     attempts: int = 0
     losses: int = 0
+    moves: int = 0
     sent: float | None = None
     begun: list = field(default_factory=list)
     ended: bool = False
+
+    @property
+    def may_try_again(self) -> bool:
+        """Whether it has retries left; being moved to another pool uses up none."""
+        return self.attempts - self.moves <= self.retries
 
 
 @dataclass(frozen=True)
