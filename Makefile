@@ -14,8 +14,8 @@ PIP_FLAGS ?=
 
 python := $(VENV)/bin/python
 # JupyterLab without questions: no news, no update check, no package index behind the extension manager.
-quiet  := --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
-          --LabApp.extension_manager=readonly
+quiet  := --LabApp.app_settings_dir="$(CURDIR)/binder/settings" --LabApp.news_url=None \
+          --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.extension_manager=readonly
 
 .PHONY: lab test
 .DELETE_ON_ERROR:
