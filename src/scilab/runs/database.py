@@ -49,7 +49,7 @@ BUSY_S = 60.0  # how long to wait while other kernels write
 _ELSEWHERE = "set the environment variable SCILAB_JOURNAL, or Journal(path), to a file"
 _EXPLAINED = {
     ("SQLITE_FULL", "SQLITE_IOERR"): "the disk that holds {path} is full or cannot be written ({error}). "
-    f"Free some space, delete old runs (journal.prune), or {_ELSEWHERE} on another disk",
+    f"Free a few megabytes there; then journal.prune can delete old runs. Or {_ELSEWHERE} on another disk",
     ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM"): "{path} cannot be opened for writing ({error}). "
     f"Make its folder writable, or {_ELSEWHERE} where you may write",
     ("SQLITE_NOTADB",): "{path} is not a journal, nor any SQLite file. Give another path, or move that file away",

@@ -292,6 +292,7 @@ class Run(Shown):
                 if error is None:
                     self.status, self.error, self._exception = "failed", traceback.format_exc(), trouble
             self._claim.release()
+            self._claim = None
         _unfinished.discard(self)
         self._notify()
         self._ended.set()
