@@ -27,14 +27,21 @@ from scilab.models import build
 from scilab.planes import Engine
 
 
-def cpu_s() -> float:
-    """User and system seconds so far of this process and all below it."""
+def workers() -> list[psutil.Process]:
+    """The processes below this one; worker pools are no children of ours, but their supervisors are told our pid."""
+    found = psutil.Process().children(recursive=True)
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if any(word.endswith("supervisor.py") for word in words) and str(os.getpid()) in words:
+            found += [process, *process.children(recursive=True)]
+    return list(dict.fromkeys(found))
+
+
+def cpu_s(others: list[psutil.Process]) -> float:
+    """User and system seconds so far of this process and `others`."""
     total = 0.0
-    for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
-        try:
-            times = process.cpu_times()
-        except psutil.Error:
-            continue
+    for process in [psutil.Process(), *others]:
+        times = process.cpu_times()
         total += times.user + times.system
     return total
 
@@ -53,7 +60,7 @@ def loop(train, parts, strategy, rounds, seed):
     model, seconds = build("mlp", (1, 8, 8), 10, seed), []
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     for number in range(1, rounds + 1):
-        began, total, samples = cpu_s(), {}, 0
+        began, total, samples = cpu_s([]), {}, 0
         for device, rows in enumerate(parts):
             x, y = train[0][rows], train[1][rows]
             model.load_state_dict(state)
@@ -69,7 +76,7 @@ def loop(train, parts, strategy, rounds, seed):
             for name, value in model.state_dict().items():
                 total[name] = total.get(name, 0.0) + value.double() * len(rows)
         state = {name: (value / samples).float() for name, value in total.items()}
-        seconds.append(cpu_s() - began)
+        seconds.append(cpu_s([]) - began)
     model.load_state_dict(state)
     return model, seconds
 
@@ -81,10 +88,11 @@ def ours(train, topology, partition, strategy, rounds, seed, engine):
     federation = Federation(
         model, train, topology, strategy, partition=partition, rounds=rounds, engine=engine, seed=seed
     )
-    began, cpu_began = time.perf_counter(), cpu_s()
+    began, cpu_began, others = time.perf_counter(), 0.0, None
     for record in federation:
         if isinstance(record, RoundFinished):
-            now, cpu_now = time.perf_counter(), cpu_s()
+            others = workers() if others is None else others  # they are all there by the end of the first round
+            now, cpu_now = time.perf_counter(), cpu_s(others)
             cpu.append(cpu_now - cpu_began)
             wall.append(now - began)
             began, cpu_began = now, cpu_now

@@ -50,7 +50,7 @@ def _tree(capacity, updates, rng):
     nodes = []
     for flats, samples in updates:
         leaf = _sum(capacity)
-        leaf.add(flats, samples)
+        leaf.add([flat.unsqueeze(0) for flat in flats], [samples])
         nodes.append(leaf)
     while len(nodes) > 1:
         rng.shuffle(nodes)
@@ -67,8 +67,9 @@ def test_any_tree_and_any_order_give_the_same_bits(seed):
     rng, updates = np.random.default_rng(seed), _updates(23, seed)
     capacity = sum(samples for _, samples in updates) + int(rng.integers(500))
     flat = _sum(capacity)
-    for flats, samples in updates:
-        flat.add(flats, samples)
+    flat.add(
+        [torch.stack(same) for same in zip(*(flats for flats, _ in updates), strict=True)], [n for _, n in updates]
+    )
     arrived = sum(samples for _, samples in updates)
     for _ in range(5):
         tree = _tree(capacity, [updates[i] for i in rng.permutation(23)], rng)
@@ -82,7 +83,7 @@ def test_means_are_those_of_exact_arithmetic(seed):
     total = sum(samples for _, samples in updates)
     flat = _sum(total)
     for flats, samples in updates:
-        flat.add(flats, samples)
+        flat.add([part.unsqueeze(0) for part in flats], [samples])
     mean, largest = flat.mean(total)
     bounds = [b for size, b in zip(LAYOUT.sizes[0], LAYOUT.bounds(VERSION)[0], strict=True) for _ in range(size)]
     for element, bound in enumerate(bounds):
@@ -104,7 +105,7 @@ def test_the_largest_values_allowed_do_not_overflow():
             total = _sum(capacity)
             for samples in (capacity // 2, capacity - capacity // 2):
                 if samples:
-                    total.add([extreme * sign, torch.tensor([1])], samples)
+                    total.add([extreme[None] * sign, torch.tensor([[1]])], [samples])
             assert torch.equal(total.mean(capacity)[0], extreme * sign)
 
 
@@ -125,8 +126,7 @@ def test_divergence_and_changed_shapes_are_named():
 def test_every_float_type_comes_back_as_itself(dtype):
     model = nn.Linear(2, 1, bias=False, dtype=dtype)
     total = WeightedSum(Layout(model), pack(model.parameters()), 3)
-    total.add([torch.tensor([1.0, 2.0], dtype=dtype)], 1)
-    total.add([torch.tensor([4.0, 0.5], dtype=dtype)], 2)
+    total.add([torch.tensor([[1.0, 2.0], [4.0, 0.5]], dtype=dtype)], [1, 2])
     assert torch.equal(total.mean(3)[0], torch.tensor([3.0, 1.0], dtype=dtype))
 
 

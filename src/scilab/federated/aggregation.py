@@ -21,8 +21,9 @@ from ..planes import Address, Key, cached, get, put
 from .layout import Flats, Layout
 from .training import Resident
 
-Child = tuple[Key, int, bool]
-"""What a child left: its key, its number of samples, and whether it is a partial sum (of an aggregator)."""
+Child = tuple[Key, tuple[int, ...], bool]
+"""What children left under one key: devices their updates, row by row, and their numbers of samples; an aggregator
+(True) its sums and the one number of samples behind them."""
 
 
 class WeightedSum:
@@ -36,15 +37,16 @@ class WeightedSum:
             torch.zeros(flat.numel(), dtype=torch.int64) if flat.is_floating_point() else None for flat in flats
         ]
 
-    def add(self, flats: Flats, samples: int) -> None:
-        """Count in one device's update."""
+    def add(self, flats: Flats, samples: Sequence[int]) -> None:
+        """Count in updates of devices, one row each."""
+        weights = torch.tensor(samples, dtype=torch.float64).unsqueeze(1)
         for group, flat in enumerate(flats):
             if flat.is_floating_point():
                 # one tensor at a time: what is temporary stays small beside the sum
                 for total, part, quantum in self._parts(group, flat):
-                    total.add_(part.double().mul_(samples / quantum).round_().long())
+                    total.add_((part.double() * (weights / quantum)).round_().long().sum(0))
             else:
-                self._largest(group, flat)
+                self._largest(group, flat.amax(0))
 
     def merge(self, sums: Flats) -> None:
         """Count in the sums of another node."""
@@ -67,7 +69,7 @@ class WeightedSum:
 
     def _parts(self, group: int, flat: torch.Tensor) -> zip:
         sizes = self.sizes[group]
-        return zip(self.sums[group].split(sizes), flat.split(sizes), self.quanta[group], strict=True)
+        return zip(self.sums[group].split(sizes), flat.split(sizes, -1), self.quanta[group], strict=True)
 
     def _largest(self, group: int, values: torch.Tensor) -> None:
         before = self.sums[group]
@@ -94,5 +96,5 @@ def aggregate(skeleton: Key, version: Key, capacity: int, jobs: Sequence[tuple])
 
 def finish(skeleton: Key, version: Key, capacity: int, children: Sequence[Child], address: Address) -> Key:
     """Task: the coordinator's own sum, divided: puts the next version."""
-    samples = sum(samples for _, samples, _ in children)
+    samples = sum(sum(samples) for _, samples, _ in children)
     return put(address, _sum(skeleton, get(version), capacity, children).mean(samples))

@@ -24,8 +24,9 @@ from .streams import stream
 from .topology import Topology
 from .training import Loss, Skeleton
 
-TASK_S = 0.05
-"""Small devices share a task until it takes about this long: a task costs the control plane a millisecond or two."""
+TASK_S, TASK_BYTES = 0.05, 4 << 20
+"""Small devices share a task until it takes about this long, or its updates this much: a task costs the control plane
+a millisecond or two, an object on the data plane a tenth of one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,8 +121,7 @@ class Federation:
                     session.send(command)
                 self._session = session
             with contextlib.suppress(Stopped):
-                per_task = min(int(TASK_S / self._device_s), -(-len(self._parts) // (4 * engine.workers)))
-                deployment.ship(self._train, self._test, self._parts, max(1, per_task))
+                deployment.ship(self._train, self._test, self._parts, self._per_task(engine.workers))
                 version = deployment.put(pack(self._state["model"].values()))
                 while self._state["round"] < self.total:
                     fresh, record = yield from Round(deployment, self._state["round"] + 1, version).run()
@@ -129,6 +129,12 @@ class Federation:
                     version = fresh
                     self._finished(record, engine.store.get(version))
                     yield record
+
+    def _per_task(self, workers: int) -> int:
+        """How many devices share a task; at least four tasks per worker and round, so that none waits long."""
+        nbytes = sum(tensor.nbytes for tensor in self._state["model"].values())
+        share = -(-len(self._parts) // (4 * workers))
+        return max(1, min(int(TASK_S / self._device_s), TASK_BYTES // nbytes, share))
 
     def _finished(self, record: Any, flats: list[torch.Tensor]) -> None:
         """One new state at once: whoever asks for the state meanwhile gets the one before, or this."""

@@ -29,7 +29,7 @@ class Round:
         self.deployment, self.number, self.version = deployment, number, version
         self.topology, self.submit = deployment.topology, deployment.session.submit
         self.missing = {node: len(below) for node, below in self.topology.children.items()}
-        self.arrived: dict[str, list[tuple[str, Child]]] = {}
+        self.arrived: dict[str, list[Child]] = {}
         self.ready: list[str] = []
         self.losses: list[tuple[float, int]] = []
         self.reasons: list[str] = []
@@ -53,7 +53,7 @@ class Round:
                 self._aggregated(completion, *rest)
             elif what == "finish":
                 fresh = deployment.hold(self._value(completion, "the coordinator's aggregation", rest))
-                deployment.drop(*(child[0] for _, child in self.arrived.pop(self.topology.root)))
+                deployment.drop(*(child[0] for child in self.arrived.pop(self.topology.root)))
                 self._evaluate(fresh)
             else:
                 scores = self._value(completion, "the evaluation", ())
@@ -64,51 +64,57 @@ class Round:
         seconds, failed = time.perf_counter() - began, len(self.reasons)
         return fresh, RoundFinished(self.number, *scores, seconds, down, up, tuple(tiers), failed, train_loss)
 
-    def _train(self, shard: Key, places: Sequence[tuple[int, str]]) -> None:
-        deployment, jobs = self.deployment, []
-        for place, worker in places:
-            edges = deployment.edges[self.topology.depth[worker] - 1]
-            jobs.append((place, deployment.number[worker], deployment.address(), *edges))
-        addresses = tuple(job[2] for job in jobs)
+    def _train(self, shard: Key, workers: Sequence[tuple[int, str]]) -> None:
+        """Submit the training of workers, given with their places in the shard."""
+        deployment, siblings = self.deployment, {}
+        for place, worker in workers:
+            siblings.setdefault(self.topology.parent[worker], []).append((place, worker))
+        groups = []
+        for parent, below in siblings.items():
+            devices = [(place, deployment.number[worker]) for place, worker in below]
+            groups.append((devices, deployment.address(), *deployment.edges[self.topology.depth[parent]]))
+        addresses = tuple(group[1] for group in groups)
         self.submit(
-            train, deployment.skeleton, self.version, shard, deployment.keep, deployment.seed, self.number, jobs,
-            tag=("train", shard, places, addresses), outputs=addresses, retries=1,
+            train, deployment.skeleton, self.version, shard, deployment.keep, deployment.seed, self.number, groups,
+            tag=("train", shard, siblings, addresses), outputs=addresses, retries=1,
         )  # fmt: skip
 
-    def _trained(self, completion: Completion, shard: Key, places: Sequence, addresses: Sequence) -> Any:
+    def _trained(self, completion: Completion, shard: Key, siblings: dict, addresses: Sequence) -> Any:
         results = completion.value
         if completion.failure is not None:
             self.deployment.forget(*addresses)
             if completion.failure.kind == "engine":
                 raise EngineError(str(completion.failure))
-            if len(places) > 1:  # a device that takes its worker down must not take others along
-                for place in places:
-                    self._train(shard, [place])
+            workers = [worker for below in siblings.values() for worker in below]
+            if len(workers) > 1:  # a device that takes its worker down must not take others along
+                for worker in workers:
+                    self._train(shard, [worker])
                 return
-            results = [(None, 0, 0.0, 0.0, str(completion.failure))]
-        for (_, worker), address, (key, samples, loss, seconds, reason) in zip(places, addresses, results, strict=True):
-            if reason is None:
-                self.losses.append((loss, samples))
-                self._settle(worker, (self.deployment.hold(key), samples, False))
-                yield DeviceFinished(self.number, worker, samples, loss, seconds, completion.worker)
-            else:
-                self.deployment.drop(address)
-                self.reasons.append(f"{worker}: {reason}")
-                self._settle(worker, None)
-                yield DeviceFailed(self.number, worker, reason)
+            results = [(None, [(0, 0.0, 0.0, str(completion.failure))])]
+        for (parent, below), address, (key, told) in zip(siblings.items(), addresses, results, strict=True):
+            counts = tuple(samples for samples, _, _, reason in told if reason is None)
+            self.deployment.drop(*[address] * (key is None))
+            self._settle(parent, None if key is None else (self.deployment.hold(key), counts, False), len(below))
+            for (_, worker), (samples, loss, seconds, reason) in zip(below, told, strict=True):
+                if reason is None:
+                    self.losses.append((loss, samples))
+                    yield DeviceFinished(self.number, worker, samples, loss, seconds, completion.worker)
+                else:
+                    self.reasons.append(f"{worker}: {reason}")
+                    yield DeviceFailed(self.number, worker, reason)
 
-    def _settle(self, node: str, left: Child | None) -> None:
-        """A node is done with the round and has `left` something for its parent, or nothing."""
-        while (parent := self.topology.parent[node]) is not None:
+    def _settle(self, parent: str | None, left: Child | None, children: int) -> None:
+        """So many of a parent's children are done with the round and have `left` something for it, or nothing."""
+        while parent is not None:
             if left is not None:
-                self.arrived.setdefault(parent, []).append((node, left))
-            self.missing[parent] -= 1
+                self.arrived.setdefault(parent, []).append(left)
+            self.missing[parent] -= children
             if self.missing[parent]:
                 return
             if parent in self.arrived or parent == self.topology.root:
                 self.ready.append(parent)
                 return
-            node = parent  # none of its children gave anything: neither does it
+            parent, children = self.topology.parent[parent], 1  # nothing came of its children: nothing comes of it
 
     def _advance(self) -> None:
         """Submit the aggregators that have all their children, several in a task; the coordinator's sum at the end."""
@@ -119,28 +125,26 @@ class Round:
                 devices = len(self.topology.workers)
                 raise RoundError(f"round {self.number}: none of {devices} devices gave an update; {self.reasons[0]}")
             address = deployment.address()
-            children = self._children(self.topology.root)
+            children = self.arrived[self.topology.root]
             self.submit(finish, *given, children, address, tag=("finish", address), outputs=(address,), retries=RETRIES)
             return
         for start in range(0, len(ready), JOBS):
             jobs, nodes = [], ready[start : start + JOBS]
             for node in nodes:
                 edges = deployment.edges[self.topology.depth[node] - 1]
-                jobs.append((self._children(node), deployment.address(), *edges))
+                jobs.append((self.arrived[node], deployment.address(), *edges))
             addresses = tuple(job[1] for job in jobs)
             tag = ("aggregate", nodes, addresses)
             self.submit(aggregate, *given, jobs, tag=tag, outputs=addresses, retries=RETRIES)
-
-    def _children(self, node: str) -> list[Child]:
-        return [child for _, child in sorted(self.arrived[node], key=lambda entry: entry[0])]
 
     def _aggregated(self, completion: Completion, nodes: Sequence[str], addresses: Sequence) -> None:
         keys = self._value(completion, f"aggregator {', '.join(nodes)}", addresses)
         for node, key in zip(nodes, keys, strict=True):
             # only now may its children's updates go: until its sum was there, it could be run again
-            children = [child for _, child in self.arrived.pop(node)]
+            children = self.arrived.pop(node)
             self.deployment.drop(*(child[0] for child in children))
-            self._settle(node, (self.deployment.hold(key), sum(child[1] for child in children), True))
+            samples = sum(sum(child[1]) for child in children)
+            self._settle(self.topology.parent[node], (self.deployment.hold(key), (samples,), True), 1)
 
     def _evaluate(self, version: Key) -> None:
         deployment = self.deployment

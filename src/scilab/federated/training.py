@@ -43,40 +43,40 @@ class Resident:
 
 
 def train(
-    skeleton: Key, version: Key, shard: Key, keep: bool, seed: int, number: int, jobs: Sequence[tuple]
-) -> list[tuple[Key | None, int, float, float, str | None]]:
+    skeleton: Key, version: Key, shard: Key, keep: bool, seed: int, number: int, groups: Sequence[tuple]
+) -> list[tuple[Key | None, list[tuple]]]:
     """Task: train several devices whose rows lie in one shard, one after another, in round `number`.
 
-    A job is (place in the shard, number of the device, address for its update, down, up). Returns per job the key of
-    its update, its samples, loss and seconds, and why it failed, if it did: one bad device does not harm the others.
+    A group is siblings, whose updates lie under one key: (devices, address, down, up) with, per device, its place in
+    the shard and its number. Returns per group the key, None without updates, and per device its samples, loss,
+    seconds, and why it failed, if it did: one bad device does not harm the others.
     """
     here = cached(Resident, skeleton, threading.get_ident())
     here.model.train()
     inputs, labels, cuts = cached(get, shard) if keep else get(shard)
     done, bounds = [], None
-    for place, device, address, down, up in jobs:
-        rows, began, key, loss, reason = (
-            slice(cuts[place], cuts[place + 1]),
-            time.perf_counter(),
-            None,
-            float("nan"),
-            None,
+    for devices, address, down, up in groups:
+        told, updates = [], []
+        for place, device in devices:
+            rows, began, loss, reason = slice(cuts[place], cuts[place + 1]), time.perf_counter(), float("nan"), None
+            try:
+                flats = get(version, down)
+                bounds = bounds or here.layout.bounds(flats)
+                here.layout.unpack(flats)
+                with _global_stream(here.draws, stream(seed, "draws", number, device)):
+                    order = torch.Generator().manual_seed(stream(seed, "shuffle", number, device))
+                    loss = local_sgd(
+                        here.model, here.loss, inputs[rows], labels[rows], here.strategy, order, here.layout.parameters
+                    )
+                flats = pack(here.layout.tensors())
+                here.layout.check(flats, bounds)
+                updates.append(flats)
+            except Exception as error:
+                reason = f"{type(error).__name__}: {error}"
+            told.append((rows.stop - rows.start, loss, time.perf_counter() - began, reason))
+        done.append(
+            (put(address, [torch.stack(same) for same in zip(*updates, strict=True)], up) if updates else None, told)
         )
-        try:
-            flats = get(version, down)
-            bounds = bounds or here.layout.bounds(flats)
-            here.layout.unpack(flats)
-            with _global_stream(here.draws, stream(seed, "draws", number, device)):
-                order = torch.Generator().manual_seed(stream(seed, "shuffle", number, device))
-                loss = local_sgd(
-                    here.model, here.loss, inputs[rows], labels[rows], here.strategy, order, here.layout.parameters
-                )
-            flats = pack(here.layout.tensors())
-            here.layout.check(flats, bounds)
-            key = put(address, flats, up)
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-        done.append((key, rows.stop - rows.start, loss, time.perf_counter() - began, reason))
     return done
 
 
