@@ -3,6 +3,18 @@
 from .estimate import Estimate
 from .federation import FederationWidget
 from .fields import Choice, Number, Text, Toggle
+from .health import health
 from .panel import Panel
+from .recorded import recorded
 
-__all__ = ["Choice", "Estimate", "FederationWidget", "Number", "Panel", "Text", "Toggle"]
+__all__ = [
+    "Choice",
+    "Estimate",
+    "FederationWidget",
+    "Number",
+    "Panel",
+    "Text",
+    "Toggle",
+    "health",
+    "recorded",
+]
