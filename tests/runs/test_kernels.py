@@ -90,18 +90,19 @@ def dead_pid():
 def test_liveness_by_host_pid_start_time_and_heartbeat():
     host, pid, born = liveness.this_process()
     parent = psutil.Process().parent()
+    parent_born = parent.create_time()
     now = time.time()
     fresh, silent = now - 1, now - 2 * liveness.STALE_S
 
-    def lives(status="running", host=host, pid=parent.pid, born=parent.create_time(), heartbeat=fresh, claim="x"):
+    def lives(status="running", host=host, pid=parent.pid, born=parent_born, heartbeat=fresh, claim="x"):
         return liveness.driver(status, host, pid, born, heartbeat, claim) is not None
 
     assert lives() and lives(heartbeat=silent)  # it is there, however long it computes
     assert not any(lives(status=status) for status in ("ready", "finished", "stopped", "failed", "interrupted"))
     assert all(lives(status=status) for status in ("starting", "pausing", "paused", "stopping"))
     assert not lives(pid=dead_pid())
-    assert not lives(born=born - 1000, heartbeat=silent)  # another process has the pid now
-    assert lives(born=born - 1000, heartbeat=fresh)  # the clock was set
+    assert not lives(born=parent_born - 1000, heartbeat=silent)  # another process has the pid now
+    assert lives(born=parent_born - 1000, heartbeat=fresh)  # the clock was set
     assert lives(host="elsewhere/1/2", pid=dead_pid()) and not lives(host="elsewhere/1/2", heartbeat=silent)
     assert not lives(pid=pid, born=born)  # this very process, but no thread of it
     liveness.driving.add("mine")

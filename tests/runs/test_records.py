@@ -86,8 +86,12 @@ def test_a_record_is_a_dataclass(record):
 
 
 def test_differences_name_each_setting_by_its_path():
-    stored = json.loads(encode({"lr": 0.1, "strategy": {"epochs": 1, "size": (1, 2)}, "gone": 1, "nan": math.nan}, "settings"))
-    given = json.loads(encode({"lr": 0.1, "strategy": {"epochs": 2, "size": [1, 3]}, "new": "x", "nan": math.nan}, "settings"))
+    stored = json.loads(
+        encode({"lr": 0.1, "strategy": {"epochs": 1, "size": (1, 2)}, "gone": 1, "nan": math.nan}, "settings")
+    )
+    given = json.loads(
+        encode({"lr": 0.1, "strategy": {"epochs": 2, "size": [1, 3]}, "new": "x", "nan": math.nan}, "settings")
+    )
     assert differences(stored, given) == [
         ("strategy.epochs", 1, 2),
         ("strategy.size", [1, 2], [1, 3]),

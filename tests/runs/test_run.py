@@ -59,7 +59,19 @@ def test_a_run_records_what_a_loop_yields():
     assert run.result == result
     assert (run.status, run.error, run.count, run.done, run.capability.closed) == ("finished", None, 14, 12, 1)
     stored = Journal().run(run.id)
-    for field in ("id", "name", "notes", "kind", "settings", "created", "recorded", "status", "error", "count", "progress"):
+    for field in (
+        "id",
+        "name",
+        "notes",
+        "kind",
+        "settings",
+        "created",
+        "recorded",
+        "status",
+        "error",
+        "count",
+        "progress",
+    ):
         assert getattr(stored, field) == getattr(run, field), field
     assert stored.records() == run.records()
     assert (stored.name, stored.notes, stored.kind) == ("first", "a note", "walk")
@@ -266,7 +278,12 @@ def test_an_exception_fails_the_run_with_its_whole_traceback():
 
     run = Run(failing()).start().wait()
     assert run.status == "failed" and run.resumable
-    for part in ("KeyError: 'inner'", "The above exception was the direct cause", "in failing", "ValueError: a wrong turn"):
+    for part in (
+        "KeyError: 'inner'",
+        "The above exception was the direct cause",
+        "in failing",
+        "ValueError: a wrong turn",
+    ):
         assert part in run.error
     assert Journal().run(run.id).error == run.error
     assert bare(run.records()) == [{"kind": "Tick", "number": 1}]
@@ -396,7 +413,9 @@ for moment in range(3):
         time.sleep(0.005)
 print(run.command({"go": 1}).wait().status, run.done)
 """
-    done = subprocess.run([sys.executable, "-c", script, __file__.rsplit("/", 1)[0]], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", script, __file__.rsplit("/", 1)[0]], capture_output=True, text=True, timeout=60
+    )
     assert done.stdout.split("\n") == [
         "interrupted starting 0", "interrupted running 1", "interrupted running 2", "finished 4", "",
     ], done.stderr  # fmt: skip
@@ -413,7 +432,9 @@ class Loud(Walk):
         print("closed", flush=True)
 print(Run(Loud(manual=True)).start().id, flush=True)
 """
-    done = subprocess.run([sys.executable, "-c", script, __file__.rsplit("/", 1)[0]], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", script, __file__.rsplit("/", 1)[0]], capture_output=True, text=True, timeout=60
+    )
     id, closed = done.stdout.split()
     assert (closed, done.returncode, done.stderr) == ("closed", 0, "")
     stored = Journal().run(id)

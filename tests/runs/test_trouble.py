@@ -70,6 +70,7 @@ def test_a_checkpoint_that_does_not_fit_takes_its_record_with_it(small_disk):
             import torch
 
             return super().state_dict() | {"ballast": torch.zeros(0 if self.step < 20 else 1_000_000)}
+
     journal, enlarge = small_disk
     run = Run(Growing(steps=40), journal=journal).start().wait()
     assert run.status == "failed" and "disk is full" in run.error
@@ -117,7 +118,9 @@ except JournalError as error:
 @contextlib.contextmanager
 def readable_only(folder):
     """`folder` and what it holds, closed to writing; the way to it open to everyone."""
-    above = [parent for parent in folder.parents if parent.stat().st_uid == os.getuid() and parent.stat().st_mode & 0o5 == 0]
+    above = [
+        parent for parent in folder.parents if parent.stat().st_uid == os.getuid() and parent.stat().st_mode & 0o5 == 0
+    ]
     for parent in above:
         parent.chmod(parent.stat().st_mode | 0o5)
     for file in folder.iterdir():
@@ -228,7 +231,9 @@ def test_the_file_system_of_a_folder(folder, kind, network):
 
 def test_network_file_systems_by_name(tmp_path):
     assert all(is_network(kind) for kind in ("nfs", "lustre", "gpfs", "beegfs", "ceph", "9p", "fuse.s3fs", "smb3"))
-    assert not any(is_network(kind) for kind in ("", "ext4", "xfs", "btrfs", "tmpfs", "overlay", "zfs", "apfs", "fuseblk"))
+    assert not any(
+        is_network(kind) for kind in ("", "ext4", "xfs", "btrfs", "tmpfs", "overlay", "zfs", "apfs", "fuseblk")
+    )
     assert file_system("/anywhere", "") == "" and on_network(tmp_path) is False
 
 

@@ -1,8 +1,8 @@
 """One run as one file: what a person downloads from a machine that forgets, and takes elsewhere.
 
-The file is a SQLite database with the journal's own tables and one run in it, without superseded records. It may come
-from anyone: it is opened read-only, its schema must be ours to the letter (so no triggers, no views), and SQLite checks
-every value against that schema. Checkpoints stay bytes here; Run.resume reads them with torch.load(weights_only=True).
+The file is a SQLite database with the journal's own tables and one run in it, without superseded records. It may
+come from anyone: it is opened read-only, its schema must be ours to the letter (so no triggers, no views), and each
+value must meet the constraints of our tables as it comes in. A checkpoint stays bytes here, and is never unpickled.
 """
 
 from __future__ import annotations
@@ -60,45 +60,56 @@ def import_(database: Database, path: Path, recorded: bool) -> str:
         # immutable: SQLite looks at no journal beside the file and writes nothing
         uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
         with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as source:
-            _check(source)
+            _check_schema(source)
             run, settings, records, checkpoint = _read(source.execute)
-        if not isinstance(_parse(settings), dict):
-            raise ValueError("its settings are no JSON object")
-        for n, _, body in records:
-            record = _parse(body)
-            if not (isinstance(record, dict) and isinstance(record.get("kind"), str)):
-                raise ValueError(f"record {n} is no JSON object with a kind")
-    except (sqlite3.Error, ValueError, RecursionError) as error:
+        _check_json(settings, records)
+        run["recorded"] = int(recorded or run["recorded"])
+        run["count"], run["last"] = len(records), max([run["last"], *(n for n, _, _ in records)])  # not believed
+        with database.transaction() as execute:
+            here = execute("SELECT created, last FROM runs WHERE id = ?", (run["id"],)).fetchone()
+            if here == (run["created"], run["last"]):
+                return run["id"]
+            if here:
+                run["id"] = secrets.token_hex(5)
+            try:
+                _write(execute, run, settings, records, None if run["recorded"] else checkpoint)
+            except sqlite3.IntegrityError as error:
+                raise ValueError(error) from error
+    except (sqlite3.Error, ValueError, TypeError, RecursionError) as error:
         raise JournalError(f"{path} is not an exported run, or not a sound one: {error}") from error
-    # Counted anew, not believed; done and the checkpoint's counters only ever show as progress.
-    run["recorded"] = int(recorded or run["recorded"])
-    run["count"], run["last"] = len(records), max([run["last"], *(n for n, _, _ in records)])
-    with database.transaction() as execute:
-        here = execute("SELECT created, last FROM runs WHERE id = ?", (run["id"],)).fetchone()
-        if here == (run["created"], run["last"]):
-            return run["id"]
-        if here:
-            run["id"] = secrets.token_hex(5)
-        _write(execute, run, settings, records, None if run["recorded"] else checkpoint)
     return run["id"]
 
 
-def _check(source: sqlite3.Connection) -> None:
-    """Raise ValueError or sqlite3.Error unless a foreign file is built as ours and keeps its own constraints."""
+def _check_schema(source: sqlite3.Connection) -> None:
     source.execute("PRAGMA trusted_schema=OFF")
     source.execute("PRAGMA cell_size_check=ON")
     with closing(sqlite3.connect(":memory:")) as model:
         create_tables(model.execute)
         if sorted(source.execute(_SCHEMA), key=repr) != sorted(model.execute(_SCHEMA), key=repr):
             (version,) = source.execute("PRAGMA user_version").fetchone()
-            newer = (
-                f", as a newer scilab may (version {version}, this one knows {VERSION})" if version > VERSION else ""
-            )
+            newer = f" (schema {version}: a newer scilab may read it)" if version > VERSION else ""
             raise ValueError(f"it holds other tables than a journal{newer}")
     (verdict,) = source.execute("PRAGMA quick_check(1)").fetchone()
     (runs,) = source.execute("SELECT count(*) FROM runs").fetchone()
     if verdict != "ok" or runs != 1:
         raise ValueError(f"it holds {runs} runs, not one" if verdict == "ok" else verdict)
+
+
+def _check_json(settings: str, records: list[tuple]) -> None:
+    def parse(text):
+        return json.loads(text, parse_float=finite, parse_constant=finite)
+
+    def finite(number):
+        if not math.isfinite(float(number)):
+            raise ValueError(f"it holds the number {number}")
+        return float(number)
+
+    if not isinstance(parse(settings), dict):
+        raise ValueError("its settings are no JSON object")
+    for n, _, body in records:
+        record = parse(body)
+        if not (isinstance(record, dict) and isinstance(record.get("kind"), str)):
+            raise ValueError(f"record {n} is no JSON object with a kind")
 
 
 def _read(execute, where: str = "", values: tuple = ()) -> tuple[dict, str, list[tuple], tuple | None]:
@@ -121,13 +132,3 @@ def _write(execute, run: dict, settings: str, records: list[tuple], checkpoint: 
         execute("INSERT INTO records (run, n, t, body) VALUES (?, ?, ?, ?)", (number, n, t, body))
     if checkpoint:
         execute("INSERT INTO checkpoints VALUES (?, ?, ?, ?, ?, ?)", (number, *checkpoint))
-
-
-def _parse(text: str):
-    return json.loads(text, parse_float=_finite, parse_constant=_finite)
-
-
-def _finite(number: str) -> float:
-    if not math.isfinite(float(number)):
-        raise ValueError(f"it holds the number {number}")
-    return float(number)
