@@ -65,7 +65,7 @@ def test_records_after_the_checkpoint_are_superseded_and_numbers_go_on():
     assert [record["n"] for record in run.records()] == list(range(1, 9))  # command, 4 steps, rest, 2 steps
     elapsed = run.elapsed
     again = Run.resume(run.id, Walk(steps=10, rest_every=4))
-    assert (again.status, again.count, again.records()) == ("ready", 0, run.records())
+    assert (again.status, again.count, again.records()) == ("ready", 0, [])
     again.start().wait()
     assert [record["n"] for record in again.records()] == [1, 2, 3, 4, 5, 6, *range(9, 16)]
     assert again.records(since=6)[0]["step"] == 5

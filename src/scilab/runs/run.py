@@ -178,6 +178,10 @@ class Run(Shown):
         self._subscribers.append(callback)
         return lambda: self._subscribers.remove(callback) if callback in self._subscribers else None
 
+    def records(self, since: int = 0) -> list[dict]:
+        """As StoredRun.records; none before the start, when it is not settled which of a resumed run's will stand."""
+        return [] if self.status == "ready" else super().records(since)
+
     @property
     def result(self) -> Any:
         """The capability's result as it is now, None if it has none; RuntimeError if the run failed."""
