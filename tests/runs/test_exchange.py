@@ -156,7 +156,7 @@ HOSTILE = {
     (*LOOSEN, "UPDATE records SET t = 'yesterday'", *TIGHTEN): "non-REAL value in records.t",
     (*LOOSEN, "UPDATE records SET body = CAST(body AS BLOB)", *TIGHTEN): "non-TEXT value in records.body",
     "DELETE FROM runs": "it holds 0 runs, not one",
-    "INSERT INTO runs (id, name, notes, kind, created, status) SELECT 'twice', '', '', '', 0, 'failed'": "it holds 2 runs",
+    "INSERT INTO runs (id, name, notes, kind, created, status) SELECT 'two2', '', '', '', 0, 'failed'": "holds 2 runs",
     "DELETE FROM settings": "it holds no settings",
     "UPDATE settings SET body = '[1]'": "its settings are no JSON object",
     "UPDATE settings SET body = '{'": "Expecting property name",

@@ -141,6 +141,16 @@ def test_closing_the_last_one_leaves_one_file(tmp_path):
     assert Journal(tmp_path / "alone" / "j.db").run(id).count == 3
 
 
+def test_a_file_removed_under_an_open_journal_is_begun_anew(tmp_path):
+    journal = Journal(tmp_path / "j.db")
+    Run(ticks(3), journal=journal).start().wait()
+    for file in tmp_path.glob("j.db*"):
+        file.unlink()
+    again = Journal(tmp_path / "j.db")
+    run = Run(ticks(2), journal=again).start().wait()
+    assert (tmp_path / "j.db").exists() and [each.id for each in again.runs()] == [run.id]
+
+
 def test_threads_may_share_a_journal():
     journal = Journal()
     runs = [Run(ticks(200), journal=journal) for _ in range(4)]

@@ -292,6 +292,16 @@ def test_an_exception_fails_the_run_with_its_whole_traceback():
     assert isinstance(caught.value.__cause__, ValueError)
 
 
+def test_an_error_that_is_no_proper_text_is_kept_all_the_same():
+    def failing():
+        yield Tick(1)
+        raise OSError("no file 'm\udcfcll.csv'")
+
+    run = Run(failing()).start().wait()
+    assert run.status == "failed" and "no file 'm\\udcfcll.csv'" in run.error
+    assert Journal().run(run.id).error == run.error
+
+
 def test_what_close_raises_is_shown():
     class Stuck(Walk):
         def close(self):

@@ -91,7 +91,7 @@ class Database:
         key = os.path.realpath(path)
         with _opening:
             database = _open.get(key)
-            if database is None:
+            if database is None or not path.exists():  # someone may have removed the file under us
                 database = _open[key] = cls(path)
         database._check_process()
         return database

@@ -254,7 +254,7 @@ class Run(Shown):
             except BaseException as exception:
                 self._exception = self._exception or exception
                 error = (error or "") + traceback.format_exc()
-        self._end(error)
+        self._end(error and error.encode(errors="backslashreplace").decode())
 
     def _take(self, record: Any) -> None:
         body, state = record_body(record), None
@@ -292,7 +292,7 @@ class Run(Shown):
                 status = "interrupted" if self._leaving else "stopped"
             try:
                 self._mark(status)
-            except JournalError as trouble:  # such as a full disk; the journal will call the run interrupted
+            except Exception as trouble:  # such as a full disk; the journal will call the run interrupted
                 if error is None:
                     self.status, self.error, self._exception = "failed", traceback.format_exc(), trouble
             self._claim.release()
