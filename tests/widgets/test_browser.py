@@ -59,6 +59,18 @@ def test_a_killed_kernels_run_is_offered_opened_as_it_was_and_resumed():
     assert {**panel.picture, "version": 0} == {**resumed, "version": 0}
 
 
+def test_what_is_left_unfinished_is_offered_and_old_news_is_not():
+    panel = CounterPanel()
+    panel.set(trouble=True, fails_at=3)
+    panel.launch(name="broken")
+    assert panel.wait(60) == "failed"
+    again = CounterPanel()
+    assert again.head["notice"]["text"] == "“broken” failed at 2 of 5 steps."
+    assert [offer["label"] for offer in again.head["notice"]["buttons"]] == ["Resume", "Show"]
+    finished(panel, "whole", trouble=False)
+    assert CounterPanel().head["notice"] == {}
+
+
 def test_an_old_run_opens_as_it_was_with_its_settings():
     panel = CounterPanel()
     first = finished(panel, "first", steps=3, word="one")

@@ -31,7 +31,7 @@ def test_an_empty_panel_says_so():
     panel = CounterPanel()
     assert panel.head["status"] == "ready"
     assert panel.head["progress"] == {"fraction": None, "text": "– of – steps"}
-    assert panel.head["sentence"].startswith("Nothing has run yet.")
+    assert panel.head["sentence"] == "Launch starts a run with the settings shown here."
     assert on(panel) == ["launch"]
     assert panel.head["buttons"]["stop"]["why"] == "Nothing is running."
     assert panel.runs["rows"] == []

@@ -6,7 +6,7 @@ export const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "
 // What a node, a task or a device is doing: colour, shape and letter, so that colour is never the only sign.
 export const STATES = {
   w: { word: "waiting", colour: "#8a8a8a", shape: "ring", letter: "" },
-  t: { word: "training", colour: "#0072B2", shape: "diamond", letter: "…" },
+  t: { word: "awaited", means: "asked to train, not answered yet", colour: "#0072B2", shape: "diamond", letter: "…" },
   g: { word: "gathered", means: "all devices below it have answered", colour: "#CC79A7", shape: "triangle", letter: "" },
   d: { word: "done", colour: "#009E73", shape: "circle", letter: "✓" },
   f: { word: "failed", colour: "#D55E00", shape: "square", letter: "✕" },

@@ -52,15 +52,15 @@ class FederationWidget(Panel):
     module = HERE / "federation.js"
     fields = (
         Choice(name="dataset", label="Data", group="Data and model", default="digits",
-               options=(("digits", "Digits (8×8)"), ("fashion_mnist", "Fashion-MNIST"), ("cifar10", "CIFAR-10"),
+               options=(("digits", "Digits"), ("fashion_mnist", "Fashion-MNIST"), ("cifar10", "CIFAR-10"),
                         ("own", "Own images")),
-               help="What the devices learn from. Digits are part of scilab; Fashion-MNIST and CIFAR-10 are "
-                    "downloaded once, at the first launch."),
+               help="What the devices learn from. Digits (8×8 pixels) are part of scilab; Fashion-MNIST and CIFAR-10 "
+                    "are downloaded once, at the first launch."),
         Choice(name="model", label="Model", group="Data and model", default="mlp",
                options=(("mlp", "MLP"), ("cnn", "Small CNN"), ("resnet8", "ResNet-8"), ("resnet20", "ResNet-20"),
                         ("resnet32", "ResNet-32"), ("resnet18", "ResNet-18")),
                help="The network every device trains a copy of."),
-        Text(name="folder", label="Folder of images", group="Data and model", default="", placeholder="path",
+        Text(name="folder", label="Folder", group="Data and model", default="", placeholder="path",
              help="One folder for each class, on the machine of the kernel.", check=folder,
              unless=lambda values: None if values["dataset"] == "own" else "For own images only."),
         Number(name="devices", label="Devices", group="Tree", default=64, minimum=1, maximum=100_000, integer=True,
@@ -80,7 +80,7 @@ class FederationWidget(Panel):
         Number(name="local_epochs", label="Local epochs", group="Training", default=3, minimum=1, maximum=1000,
                integer=True, help="Passes of each device over its own data in a round."),
         Number(name="batch_size", label="Batch size", group="Training", default=16, minimum=1, maximum=100_000,
-               integer=True, unit="samples", help="Samples in one gradient step."),
+               integer=True, unit="rows", help="Samples in one gradient step."),
         Number(name="lr", label="Learning rate", group="Training", default=0.1, minimum=1e-6, maximum=100,
                help="Of the devices' gradient descent."),
         Choice(name="engine", label="Engine", group="Machine", default="threads",
@@ -168,7 +168,7 @@ federation = Federation(
     FedAvg(local_epochs={given["local_epochs"]}, batch_size={given["batch_size"]}, lr={given["lr"]:g}),
     test=data.test, partition={dealt}, rounds={given["rounds"]}, engine={given["engine"]!r}, seed={given["seed"]},
 )
-run = Run(federation).start()  # or, in a script: for record in federation: print(record)
+run = Run(federation).start()  # in a script: for record in federation: …
 run.wait()
 """
 

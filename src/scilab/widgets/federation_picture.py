@@ -1,8 +1,8 @@
 """A federation's records as a picture: accuracy and loss by round, what each node is doing, bytes by tier, failures.
 
 The picture is bounded whatever the number of devices: a tier of more than `SHOWN` nodes is shown as counts, one group
-for each parent (or one in all, where the parents are too many themselves). A node's state is one letter: w waiting, t
-training, g gathered (all devices below it have answered), d done, f failed.
+for each parent (or one in all, where the parents are too many themselves). A node's state is one letter: w waiting,
+t asked to train and awaited, g gathered (all devices below it have answered), d done, f failed.
 """
 
 from __future__ import annotations

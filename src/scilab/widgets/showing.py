@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import time
+
 from . import words
 from .browser import plain_settings
+
+NEWS_S = 24 * 3600.0  # how old a run may be that is still offered beside newer ones
 
 
 class Showing:
@@ -50,16 +55,21 @@ class Showing:
         return not self.fields or self.values_of(self._settings) is None
 
     def _notice(self) -> dict:
-        """The newest run of this kind, where it waits for a person."""
-        newest = next((run for run in self._stored if run.kind == self.kind and not run.recorded), None)
-        if newest is None or newest.status not in words.ACTIVE | {"interrupted"}:
+        """The run that waits for a person: of this kind, going on or cut off, or the newest if it is unfinished."""
+        ended = {"interrupted": "was interrupted", "stopped": "was stopped", "failed": "failed"}
+        mine = [run for run in self._stored if run.kind == self.kind and not run.recorded]
+        # Others may have run since, from other cells; but what was left lying long ago is no news.
+        news = [run for i, run in enumerate(mine) if i == 0 or time.time() - run.created < NEWS_S]
+        waiting = [run for run in news if run.status in words.ACTIVE | {"interrupted"}]
+        run = (waiting or mine or [None])[0]
+        if run is None or run.status not in words.ACTIVE | ended.keys():
             return {}
-        done = words.progress(newest.progress, self.unit, False)["text"].split(" · ")[0]
-        show = {"label": "Show", "action": "open", "args": {"id": newest.id}}
-        if newest.status == "interrupted":
-            resume = {"label": "Resume", "action": "resume", "args": {"id": newest.id}}
-            return {"text": f"“{newest.name}” was interrupted at {done}.", "buttons": [resume, show]}
-        return {"text": f"“{newest.name}” is going on ({newest.status}, {done}).", "buttons": [show]}
+        done = words.progress(run.progress, self.unit, False)["text"].split(" · ")[0]
+        offers = [{"label": "Show", "action": "open", "args": {"id": run.id}}]
+        if run.resumable:
+            offers.insert(0, {"label": "Resume", "action": "resume", "args": {"id": run.id}})
+        what = f"{ended[run.status]} at {done}" if run.status in ended else f"is going on ({run.status}, {done})"
+        return {"text": f"“{run.name}” {what}.", "buttons": offers}
 
     def _form_state(self, status: str) -> dict:
         form, fixed = self._form, self._fixed()
@@ -77,7 +87,8 @@ class Showing:
         if self._trouble:
             return self._trouble
         if run is not None and run.error and run.error != self._dismissed:
-            return {"message": run.error.strip().splitlines()[-1], "details": run.error}
+            last = re.sub(r"^[\w.]+\.(?=\w+:)", "", run.error.strip().splitlines()[-1])  # no module before its name
+            return {"message": last, "details": run.error}
         return {"message": self._journal_error, "details": ""} if self._journal_error else {}
 
     def _code(self) -> str:

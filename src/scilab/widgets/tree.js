@@ -66,7 +66,7 @@ export function tree(host) {
     const sums = tiers.map(totals);
     const y = (row) => row * ROW + 26;
     const told = tiers.map((tier, row) => `${tier.label}: ${counted(sums[row]).join(", ")}`);
-    const picture = s("svg", { width, height: tiers.length * ROW - 8, role: "img", "aria-label": `Tree. ${told.join(". ")}.` });
+    const picture = s("svg", { width, height: Math.max(0, tiers.length * ROW - 8), role: "img", "aria-label": `Tree. ${told.join(". ")}.` });
     tiers.forEach(({ parents }, row) => parents.forEach((parent, i) => {
       for (const x of row === 0 ? [] : parent === null ? at[row - 1] : [at[row - 1][parent]]) {
         picture.append(s("line", { class: "scilab-edge", x1: x, y1: y(row - 1), x2: at[row][i], y2: y(row) }));

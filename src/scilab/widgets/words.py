@@ -11,7 +11,7 @@ DASH = "–"
 ACTIVE = frozenset({"starting", "running", "pausing", "paused", "stopping"})
 
 SENTENCES = {
-    "ready": "Nothing has run yet. Launch starts it with the settings shown here.",
+    "ready": "Launch starts a run with the settings shown here.",
     "starting": "Starting: engine, data and model are made ready.",
     "running": "Running. It can be paused or stopped at any moment.",
     "pausing": "Pausing; work already under way may end first.",
