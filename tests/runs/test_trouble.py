@@ -207,7 +207,7 @@ server:/home /home nfs4 rw 0 0
 me@there: /mnt/there fuse.sshfs rw 0 0
 /dev/sdc1 /mnt/there/twice ext4 rw 0 0
 //files/share /mnt/there/twice cifs rw 0 0
-overlay /work fuse.fuse-overlayfs rw 0 0
+overlay /layers fuse.fuse-overlayfs rw 0 0
 """
 
 
@@ -221,7 +221,7 @@ overlay /work fuse.fuse-overlayfs rw 0 0
         ("/home/ann/local disk/scilab", "xfs", False),
         ("/mnt/there/deep", "fuse.sshfs", True),
         ("/mnt/there/twice/x", "cifs", True),
-        ("/work/x", "fuse.fuse-overlayfs", False),
+        ("/layers/x", "fuse.fuse-overlayfs", False),
     ],
 )
 def test_the_file_system_of_a_folder(folder, kind, network):
