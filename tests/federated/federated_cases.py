@@ -19,15 +19,15 @@ gate = threading.Event()
 class Net(nn.Module):
     """A small network with a buffer of every sort, a tied weight and, if asked for, dropout."""
 
-    def __init__(self, dropout=0.0):
+    def __init__(self, dropout=0.0, width=8):
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(3)
-            self.first = nn.Linear(6, 8)
-            self.norm = nn.BatchNorm1d(8)
-            self.second = nn.Linear(8, 8, bias=False)
-            self.third = nn.Linear(8, 8, bias=False)
-            self.last = nn.Linear(8, 3)
+            self.first = nn.Linear(6, width)
+            self.norm = nn.BatchNorm1d(width)
+            self.second = nn.Linear(width, width, bias=False)
+            self.third = nn.Linear(width, width, bias=False)
+            self.last = nn.Linear(width, 3)
         self.third.weight = self.second.weight
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
         self.drop = nn.Dropout(dropout) if dropout else nn.Identity()
@@ -139,11 +139,13 @@ def reference(model, train, parts, strategy, rounds, seed, kept=None):
             optimiser = torch.optim.SGD(local.parameters(), lr=strategy.lr, momentum=strategy.momentum)
             order = torch.Generator().manual_seed(stream(seed, "shuffle", number, device))
             x, y = train[0][rows], train[1][rows]
-            for _ in range(strategy.local_epochs):
-                for batch in torch.randperm(len(rows), generator=order).split(strategy.batch_size or len(rows)):
-                    optimiser.zero_grad()
-                    nn.functional.cross_entropy(local(x[batch]), y[batch]).backward()
-                    optimiser.step()
+            with torch.random.fork_rng():
+                torch.manual_seed(stream(seed, "draws", number, device))
+                for _ in range(strategy.local_epochs):
+                    for batch in torch.randperm(len(rows), generator=order).split(strategy.batch_size or len(rows)):
+                        optimiser.zero_grad()
+                        nn.functional.cross_entropy(local(x[batch]), y[batch]).backward()
+                        optimiser.step()
             states.append(local.state_dict())
         for name, tensor in state.items():
             every = [entry[name] for entry in states]

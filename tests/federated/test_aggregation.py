@@ -89,8 +89,16 @@ def test_means_are_those_of_exact_arithmetic(seed):
     for element, bound in enumerate(bounds):
         exact = sum(Fraction(float(flats[0][element])) * samples for flats, samples in updates) / total
         error = abs(Fraction(float(mean[element])) - exact)
-        assert error <= 23 * Fraction(2) ** (bound - 63) + abs(exact) * Fraction(1, 2**24)
+        assert error <= 23 * Fraction(2) ** (bound - 62) + abs(exact) * Fraction(1, 2**24)
     assert int(largest) == max(int(flats[1]) for flats, _ in updates)
+
+
+def test_products_are_rounded_to_the_nearest_quantum():
+    """For one sample of a parameter below 1 the quantum is 2^(20 - 62)."""
+    layout = Layout(nn.Linear(3, 1, bias=False))
+    total = WeightedSum(layout, [torch.zeros(3)], 1)
+    total.add([torch.tensor([[0.75, 0.25, -0.75]]) * 2.0**-42], [1])
+    assert (total.mean(1)[0] * 2.0**42).tolist() == [1.0, 0.0, -1.0]
 
 
 def test_the_largest_values_allowed_do_not_overflow():

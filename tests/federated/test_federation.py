@@ -26,11 +26,12 @@ def _federation(topology=None, engine="threads:2", model=None, **changes):
     [FedAvg(2, 4, 0.2, 0.5), FedAvg(1, 2, 0.3), FedAvg(3, None, 0.1)],
     ids=["momentum", "plain", "full batch"],
 )
-def test_it_is_federated_averaging(strategy):
-    federation = _federation(strategy=strategy, rounds=1)
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_it_is_federated_averaging(strategy, dropout):
+    federation = _federation(strategy=strategy, rounds=1, model=Net(dropout))
     records = run(federation)
     parts = uneven(data()[1], 11, 0)
-    expected = reference(Net(), data(), parts, strategy, 1, 7)
+    expected = reference(Net(dropout), data(), parts, strategy, 1, 7)
     close(weights(federation), expected)
     assert [record.samples for record in sorted(records[1:12], key=lambda r: int(r.device[1:]))] == [
         len(p) for p in parts

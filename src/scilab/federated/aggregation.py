@@ -4,7 +4,7 @@ A node passes up Σ nᵢxᵢ and Σ nᵢ; the root divides once. The sums are ke
 rounded to a multiple of one quantum per tensor, and multiples are added as 64-bit integers, which is exact, hence
 independent of order and grouping. The quantum is the smallest power of two with which the sum over all devices of the
 round cannot overflow; it follows from the round's model and its number of samples, not from what arrives. With m
-devices the mean is off by at most m · 2^(bound - 63): about 10^-12 for 16 devices and parameters below 1.
+devices the mean is off by at most m · 2^(bound - 62): about 4 · 10^-12 for 16 devices and parameters below 1.
 
 Buffers: floating ones (running means and variances) are averaged like parameters; of integers (num_batches_tracked)
 the largest is taken.

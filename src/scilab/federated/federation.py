@@ -44,9 +44,10 @@ class Federation:
 
     `train` and `test` are pairs (inputs (n, …), labels (n, …)) or torch Datasets that fit in memory; `partition` deals
     the training rows to the topology's workers. `loss(outputs, labels)` is a mean over its samples. `engine` is an
-    `Engine` or a name such as "threads:2" (then one is opened for the run). Iterate to run: yields the records of
-    `records`. The model that comes out depends on the arguments alone — not on the tree, the engine, the number of
-    workers or the order of arrival — and is the same, to the bit, when resumed from any `state_dict`.
+    `Engine` or a name such as "threads:2" (then one is opened for the run); `values` are kept for `settings`. Iterate
+    to run: yields the records of `records`. The model that comes out depends on the arguments alone — not on the tree,
+    the engine, the number of workers or the order of arrival — and is the same, to the bit, when resumed from any
+    `state_dict`.
 
     Raises ValueError if the parts do not fit each other: it trains on one batch to see.
     """
@@ -163,7 +164,7 @@ class Federation:
 
     def state_dict(self) -> dict[str, Any]:
         """The state after the last finished round: its number, the model's tensors by name, the history."""
-        return self._state
+        return dict(self._state)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go back, or on, to a `state_dict`; ValueError if it belongs to another model."""

@@ -58,14 +58,7 @@ class Dirichlet:
         return [np.sort(np.array(shard)) for shard in shards]
 
 
-def iid() -> Partition:
-    """Every device gets an equal random share."""
-    return IID()
-
-
-def dirichlet(alpha: float) -> Partition:
-    """Uneven labels and sizes; see `Dirichlet`."""
-    return Dirichlet(alpha)
+iid, dirichlet = IID, Dirichlet
 
 
 def _enough(rows: int, devices: int) -> None:
