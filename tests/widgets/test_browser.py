@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -10,15 +11,22 @@ from counter_panel import Counter, CounterPanel
 from scilab.runs import Journal, Run
 
 KILLED = """
-import os, signal
+import os, signal, time
 from counter_panel import CounterPanel
 panel = CounterPanel()
-panel.set(steps=40, seconds=0.02, word="kept")
+panel.set(steps=40, seconds=0.05, word="kept")
 panel.launch(name="cut off")
 while panel.run.count < 20:
-    pass
+    time.sleep(0.01)
 os.kill(os.getpid(), signal.SIGKILL)
 """
+
+
+def until(condition, timeout_s=20.0):
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.01)
 
 
 def finished(panel, name, **values):
@@ -29,10 +37,19 @@ def finished(panel, name, **values):
 
 
 def test_a_killed_kernels_run_is_offered_opened_as_it_was_and_resumed():
-    here = Path(__file__).parent
-    path = os.pathsep.join([str(here), *sys.path])
-    dead = subprocess.run([sys.executable, "-c", KILLED], env=os.environ | {"PYTHONPATH": path}, timeout=120)
-    assert dead.returncode == -signal.SIGKILL
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    with subprocess.Popen([sys.executable, "-c", KILLED], env=os.environ | {"PYTHONPATH": path}) as other:
+        watcher = CounterPanel()
+        until(lambda: Journal().runs() and Journal().runs()[0].count > 3, 100)
+        (elsewhere,) = Journal().runs()
+        assert watcher.act("open", id=elsewhere.id)["ok"]
+        seen = watcher.picture["tiles"][0]["value"]
+        assert watcher.head["buttons"]["stop"] == {
+            "on": False, "why": "This run belongs to another kernel; it can be steered only there."}
+        until(lambda: watcher.picture["tiles"][0]["value"] != seen)  # it is followed all the same
+        assert other.wait(120) == -signal.SIGKILL
+    until(lambda: watcher.head["status"] == "interrupted")
+    watcher.close()
     panel = CounterPanel()
     (stored,) = Journal().runs()
     assert stored.status == "interrupted"

@@ -146,11 +146,17 @@ def test_the_journal_is_worked_by_hand(shown, tmp_path):
 
 
 def test_a_download_is_put_together_of_its_parts(shown):
-    tab = shown(CounterPanel())
+    panel = CounterPanel()
+    id = panel.launch().id
+    panel.wait(60)
+    tab = shown(panel)
+    tab.page.locator("summary", has_text="Runs (1").click()
+    tab.page.get_by_role("checkbox", name="Choose").check()
+    tab.page.get_by_role("button", name="Export").click()
     with tab.page.expect_download() as download:
-        tab.page.evaluate("""() => [0, 1, 2].forEach((part) => model.fire("msg:custom",
-          { type: "file", id: "x", part, parts: 3, name: "a.scilab-run" },
-          [new Uint8Array([10 * part, 10 * part + 1])]))""")
+        tab.page.evaluate("""(id) => [0, 1, 2].forEach((part) => model.fire("msg:custom",
+          { type: "file", id, part, parts: 3, name: "a.scilab-run" },
+          [new Uint8Array([10 * part, 10 * part + 1])]))""", id)
     assert download.value.suggested_filename == "a.scilab-run"
     assert download.value.path().read_bytes() == bytes([0, 1, 10, 11, 20, 21])
 

@@ -4,7 +4,7 @@ import time
 import weakref
 
 import pytest
-from counter_panel import Counter, CounterPanel
+from counter_panel import Counted, Counter, CounterPanel
 
 from scilab.runs import Journal, Run
 from scilab.widgets import Panel
@@ -166,6 +166,7 @@ def test_a_mistake_in_draw_is_said_once_and_the_run_can_still_be_stopped():
     assert panel.problem["message"] == "The run cannot be drawn: list index out of range"
     assert panel.act("stop")["ok"]
     assert panel.wait(20) == "stopped"
+    assert panel.problem["message"] == "The run cannot be drawn: list index out of range"
 
 
 def test_a_flood_of_records_reaches_the_page_whole_at_ten_a_second(pages):
@@ -239,6 +240,28 @@ def test_a_capability_made_in_code_is_launched_once():
     assert not panel.act("launch")["ok"]
 
 
+def test_what_is_of_another_kind_is_refused_where_the_cell_stands():
+    class Other(Counter):
+        kind = "other"
+
+    with pytest.raises(ValueError, match="CounterPanel shows runs of kind 'counter', and launches such; given: other"):
+        CounterPanel(Other(1))
+    with pytest.raises(ValueError, match="given: int"):
+        CounterPanel(7)
+
+
+def test_a_plain_generator_can_be_launched():
+    def count():
+        for step in (1, 2):
+            yield Counted(step, step**2)
+
+    panel = Panel(count())
+    assert on(panel) == ["launch"]
+    run = panel.launch()
+    assert panel.wait(60) == "finished"
+    assert [record["square"] for record in run.records()] == [1, 4]
+
+
 def test_two_runs_of_a_kind_are_not_started_beside_each_other():
     first, second = CounterPanel(), CounterPanel()
     first.set(steps=100_000, seconds=0.005)
@@ -269,6 +292,8 @@ def test_a_closed_panel_leaves_nothing_behind_and_its_run_goes_on():
     run = panel.launch()
     panel.close()
     panel.close()
+    with pytest.raises(RuntimeError, match="This panel was closed"):
+        panel.act("stop")
     assert {thread for thread in threading.enumerate() if thread.name.startswith("scilab-")} <= before
     assert run.status in ("starting", "running")
     gone = weakref.ref(panel)

@@ -17,7 +17,7 @@ class Launched:
 
     def __init__(self, capability: Any, values: Mapping):
         self._capability = capability
-        self.settings = {**capability.settings, "values": dict(values)}
+        self.settings = {**getattr(capability, "settings", {}), "values": dict(values)}
 
     def __iter__(self):
         return iter(self._capability)
@@ -112,7 +112,8 @@ class Acting:
 
     def do_refresh(self) -> None:
         """Read the journal again, and send the page everything."""
-        self._whole = self._rows_due = True
+        with self._lock:
+            self._whole, self._rows_due, self._broken = True, True, {}
 
     def do_dismiss(self) -> None:
         """Hide the message."""
@@ -125,7 +126,7 @@ class Acting:
             return self._given
         if not stored:
             built = self.build(self.values)
-            return built if built.settings.get("values") else Launched(built, self.values)
+            return built if getattr(built, "settings", {}).get("values") else Launched(built, self.values)
         if self._settings.get("values") is None:
             raise ValueError("This run was made by code, so only code can build it again: "
                              f"Run.resume({self._run.id!r}, capability).start(), then show that run in a panel.")

@@ -1,6 +1,4 @@
-"""The journal in a panel: list the runs, open one as it was, compare two, resume, rename, note, delete, export,
-import.
-"""
+"""The journal in a panel: list the runs, open one as it was, compare two, rename, note, delete, export, import."""
 
 from __future__ import annotations
 

@@ -31,9 +31,7 @@ class Estimate:
 
 
 def free_memory() -> float | None:
-    """Bytes a new run can use here: what the machine has free, or less where a container sets a limit (as Binder
-    does).
-    """
+    """Bytes a new run can use here: what the machine has free, or less where a container sets a limit, as on Binder."""
     import psutil
 
     free = float(psutil.virtual_memory().available)

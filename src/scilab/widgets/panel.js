@@ -58,12 +58,13 @@ function pairs(caption, heads, rows, none) {
 export function makePanel(view) {
   function render({ model, el }) {
     const pending = new Map();
+    const me = Math.random().toString(36).slice(2); // several views may ask at once
     let asked = 0;
 
     // Asks the kernel to do something; resolves with its answer. A busy kernel is named, never waited for in silence.
     function ask(action, args = {}, buffers = undefined) {
       asked += 1;
-      const id = asked;
+      const id = `${me}-${asked}`;
       return new Promise((resolve) => {
         const late = setTimeout(() => { late_.textContent = "Waiting for the kernel: a cell is running, or the kernel has ended."; }, 2000);
         pending.set(id, (answer) => { clearTimeout(late); late_.textContent = ""; resolve(answer); });

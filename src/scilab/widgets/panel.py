@@ -1,5 +1,4 @@
-"""The panel every widget of scilab is: what you choose on the left, what happens on the right, the run's controls on
-top.
+"""The panel every widget of scilab is: what you choose left, what happens right, the run's controls on top.
 
 A panel holds nothing that is not in the Journal or in its fields. What it shows is made by folding the run's records,
 and sent by one publisher thread at most ten times a second. `Panel.act` does what a click does, so everything works,
@@ -70,16 +69,19 @@ class Panel(Acting, Browsing, Showing, anywidget.AnyWidget):
         super().__init_subclass__(**kwargs)
 
     def __init__(self, subject: Any = None, *, journal: Journal | str | Path | None = None):
+        if subject is not None and self.kind and getattr(subject, "kind", None) != self.kind:
+            told = getattr(subject, "kind", None) or type(subject).__name__
+            raise ValueError(f"{type(self).__name__} shows runs of kind {self.kind!r}, and launches such; given: {told}")
         super().__init__()
-        self._lock = threading.RLock()  # held while state is read or replaced, never while anything computes or waits
+        self._lock = threading.RLock()  # held while state is read or replaced, never while a run is waited for
         self._typed: dict[str, Any] = {}
         self._given = None if subject is None or hasattr(subject, "records") else subject
         self._spent = False  # whether the given capability has been run
         self._run: Any = None
         self._live, self._doing, self._drawn, self._settings = False, "", {}, {}
         self._since, self._version, self._looked = 0, 0, 0.0
-        self._whole, self._rows_due, self._broken = True, True, False
-        self._trouble, self._dismissed, self._comparison = {}, None, {}
+        self._whole, self._rows_due = True, True
+        self._trouble, self._broken, self._dismissed, self._comparison = {}, {}, None, {}
         self._stored, self._size = [], words.DASH
         self._upload = bytearray()
         self._unsubscribe = lambda: None
@@ -138,9 +140,10 @@ class Panel(Acting, Browsing, Showing, anywidget.AnyWidget):
     def act(self, action: str, **args: Any) -> dict:
         """Do what a click does, and wait for it.
 
-        Returns ``{"ok": bool, "message": str, …}``. A person's mistake is never raised; `problem` shows it as on the
-        page.
+        Returns ``{"ok": bool, "message": str, …}``. Mistakes are not raised; `problem` shows them as on the page.
         """
+        if self._worker.current:  # an action that is made of others
+            return self._perform(action, args)
         answer = self._worker.submit(self._perform, action, args).result()
         self._flush()
         return answer
@@ -211,14 +214,14 @@ class Panel(Acting, Browsing, Showing, anywidget.AnyWidget):
             self._unsubscribe()
             self._unsubscribe = lambda: None
             self._run, self._live, self._since = run, hasattr(run, "pause"), 0
-            self._broken, self._rows_due, self._comparison = False, True, {}
+            self._broken, self._rows_due, self._comparison = {}, True, {}
             if run is not None:
                 self._settings = run.settings
                 if (values := self.values_of(self._settings)) is not None:
                     self._typed = dict(values)
                     self._judge()
             elif self._given is not None and not self._spent:
-                self._settings = self._given.settings
+                self._settings = getattr(self._given, "settings", {})
             else:
                 self._settings = self.plan(self._form.values)
             self._drawn = self.begin(self._settings)
@@ -236,8 +239,8 @@ class Panel(Acting, Browsing, Showing, anywidget.AnyWidget):
             try:
                 self._follow()
             except Exception as error:  # a mistake in draw, or a journal that has gone; said once, not all the time
-                self._broken, self._rows_due = True, False
-                self._trouble = {"message": f"The run cannot be drawn: {error}", "details": traceback.format_exc()}
+                self._rows_due = False
+                self._broken = {"message": f"The run cannot be drawn: {error}", "details": traceback.format_exc()}
             head = self._head()
             shown = self._run.id if self._run is not None else ""
             found = {"rows": rows(self._stored, self.kind, self.unit), "count": len(self._stored), "shown": shown}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 import weakref
 from collections.abc import Callable
 
@@ -60,6 +61,9 @@ class Publisher:
             flush = self._flush()
             if flush is None:
                 return
-            flush()
+            try:
+                flush()
+            except Exception:
+                traceback.print_exc()  # shown by JupyterLab's log; the next state is tried all the same
             del flush  # or this frame keeps the panel alive while it waits
             time.sleep(self.interval_s)

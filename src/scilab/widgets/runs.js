@@ -9,6 +9,7 @@ export function runs(host, ask) {
   let chosen = [];
   let asking = null; // the line in which a name, a note or a confirmation is asked for
   const parts = new Map();
+  const wanted = new Set(); // runs exported from here, not from another view of the same panel
 
   const summary = h("summary", {});
   const tools = h("div", { class: "scilab-tools", role: "toolbar", "aria-label": "Runs" });
@@ -36,7 +37,7 @@ export function runs(host, ask) {
       tool("Rename", need, () => question("rename", one, "Name", "name", one.name)),
       tool("Note", need, () => question("note", one, "Note", "text", one.notes)),
       tool("Delete", need, () => confirmed(one)),
-      tool("Export", need, () => ask("export", { id: one.id })),
+      tool("Export", need, () => { wanted.add(one.id); ask("export", { id: one.id }); }),
       tool("Import…", "", () => upload.click()));
     if (focused >= 0) tools.children[focused].focus();
   }
@@ -79,11 +80,13 @@ export function runs(host, ask) {
   }
 
   function file(message, buffers) {
+    if (!wanted.has(message.id)) return;
     const got = parts.get(message.id) || [];
     got[message.part] = buffers[0];
     parts.set(message.id, got);
     if (message.part + 1 < message.parts) return;
     parts.delete(message.id);
+    wanted.delete(message.id);
     const url = URL.createObjectURL(new Blob(got, { type: "application/octet-stream" }));
     h("a", { href: url, download: message.name }).click();
     setTimeout(() => URL.revokeObjectURL(url), 60000);

@@ -84,8 +84,8 @@ class Showing:
 
     def _problem(self) -> dict:
         run = self._run
-        if self._trouble:
-            return self._trouble
+        if self._trouble or self._broken:
+            return self._trouble or self._broken
         if run is not None and run.error and run.error != self._dismissed:
             last = re.sub(r"^[\w.]+\.(?=\w+:)", "", run.error.strip().splitlines()[-1])  # no module before its name
             return {"message": last, "details": run.error}

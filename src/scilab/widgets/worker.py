@@ -1,6 +1,4 @@
-"""The one thread of a panel that acts: what a person asks for is queued by the message handler and done here, in
-order.
-"""
+"""The one thread of a panel that acts: what a person asks for is queued, and done here in order."""
 
 from __future__ import annotations
 
@@ -17,11 +15,17 @@ class Worker:
     def __init__(self, owner: object, name: str = "scilab-worker"):
         self._queue: queue.SimpleQueue = queue.SimpleQueue()
         self._thread = threading.Thread(target=_work, args=(self._queue,), name=name, daemon=True)
+        self._closed = False
         weakref.finalize(owner, self._queue.put, None)
         self._thread.start()
 
     def submit(self, call: Callable, *args) -> Future:
-        """Queue a call; returns at once. The Future carries its value or its exception."""
+        """Queue a call; returns at once. The Future carries its value or its exception.
+
+        Raises RuntimeError after `close`: nobody would do it.
+        """
+        if self._closed:
+            raise RuntimeError("This panel was closed. Run its cell again to get a new one.")
         future: Future = Future()
         self._queue.put((future, call, args))
         return future
@@ -33,6 +37,7 @@ class Worker:
 
     def close(self) -> None:
         """Finish what is queued, then end the thread; idempotent."""
+        self._closed = True
         self._queue.put(None)
         if not self.current:
             self._thread.join(timeout=5)
