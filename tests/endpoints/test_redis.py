@@ -77,7 +77,7 @@ def test_failed_tasks_leave_nothing_in_redis(server, port, workers):
         assert store.count() == 0 and server.dbsize() == 0
 
 
-def test_closing_an_engine_clears_what_was_still_held(server, port, workers):
+def test_closing_a_store_clears_what_was_still_held(server, port, workers):
     store = Store.redis(port=port)
     held = [store.put(model()) for _ in range(3)]
     assert server.dbsize() == 3
@@ -86,10 +86,37 @@ def test_closing_an_engine_clears_what_was_still_held(server, port, workers):
         address = store.address()
         session.submit(work.twice, held[0], address, uses=(held[0],), outputs=(address,))
         assert session.next(60).ok and server.dbsize() == 4
-    engine.close()
+    engine.close()  # leaves a store that it was given to its owner
+    assert server.dbsize() == 4
+    store.close()
 
 
 def test_a_missing_server_says_what_to_start():
     port = free_port()
     with pytest.raises(ValueError, match=f"no Redis server answers at 127.0.0.1:{port}.*redis-server --port {port}"):
         Store.redis(port=port)
+
+
+@pytest.mark.slow
+def test_a_redis_that_dies_costs_tasks_never_the_session(workers, tmp_path):
+    with redis_server(tmp_path) as port:
+        store = Store.redis(port=port)
+        engine = workers(store)
+        session = engine.session()
+        keys = [store.put(model()) for _ in range(3)]
+        address = store.address()
+        session.submit(work.twice, keys[0], address, uses=(keys[0],), outputs=(address,))
+        assert session.next(60).ok
+    for key in keys:
+        session.submit(work.twice, key, address, uses=(key,))
+        store.release(key)
+    done = [session.next(60) for _ in keys]
+    assert [c.failure.kind for c in done] == ["raised"] * 3
+    assert all("refused" in c.failure.message for c in done)
+    session.submit(pow, 2, 10)
+    assert session.next(60).value == 1024
+    session.close()
+    engine.close()
+    assert engine.state == "closed" and store.unreachable > 0
+    store.close()
+    assert store.count() == 0

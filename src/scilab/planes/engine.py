@@ -40,23 +40,25 @@ class Engine(Dispatch):
         _open_engines.add(self)
 
     @classmethod
-    def threads(cls, workers: int = 2) -> Engine:
+    def threads(cls, workers: int = 2, store: Store | None = None) -> Engine:
         """``workers`` threads of this process: first result in a fraction of a second; a thread cannot be killed, so
         a task that ignores its time limit is left behind and its slot given to another thread.
+
+        A ``store`` given to an engine, of any sort, stays its owner's to close.
         """
         _whole(workers)
-        return cls(lambda: ThreadPool(workers), f"threads({workers})")
+        return cls(lambda: ThreadPool(workers, store), f"threads({workers})")
 
     @classmethod
-    def processes(cls, workers: int = 2, gpus: int | None = None) -> Engine:
+    def processes(cls, workers: int = 2, gpus: int | None = None, store: Store | None = None) -> Engine:
         """``workers`` processes of this machine (Parsl's HTEX), each with one OpenMP thread and, where there are
         ``gpus``, one GPU in turn (None: all that torch sees).
 
         Raises:
-            ValueError: more GPUs asked for than there are.
+            ValueError: more GPUs asked for than there are, or a store that other processes cannot reach.
         """
         _whole(workers)
-        return cls(lambda: ProcessPool(workers, gpus), f"processes({workers})")
+        return cls(lambda: ProcessPool(workers, gpus, store), f"processes({workers})")
 
     @classmethod
     def parsl(cls, config: Any, store: Store | None = None, workers: int | None = None) -> Engine:
@@ -158,7 +160,7 @@ class Engine(Dispatch):
         if not self.pool.processes:
             worker.forget_cached()
         with self._lock:
-            if self._store is not None:
+            if self._store is not None and self.pool.given is None:
                 self._store.close()
         _open_engines.discard(self)
 

@@ -54,9 +54,11 @@ class Pool:
     restartable = True
     executor: Any = None
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, given: Store | None = None) -> None:
         self.workers = workers
         self.capacity = workers
+        self.given = given
+        """The data plane that the user gave: it is used, and left open for its owner to close."""
         self.folder = scratch_folder()
         self.kernel: Any = None
         self._sending = threading.Lock()
@@ -65,6 +67,9 @@ class Pool:
         raise EngineError("this pool has no configuration")
 
     def store(self) -> Store:
+        return self.given or self.own_store()
+
+    def own_store(self) -> Store:
         return Store.file()
 
     def start(self) -> None:
@@ -155,7 +160,7 @@ class ThreadPool(Pool):
             run_dir=str(self.folder / "parsl"), exit_mode="skip",
         )  # fmt: skip
 
-    def store(self) -> Store:
+    def own_store(self) -> Store:
         return Store.local()
 
     def close(self) -> None:
@@ -173,8 +178,8 @@ class ProcessPool(Pool):
     ``gpus``: a number of CUDA devices to share out, one per worker in turn; None takes what is visible.
     """
 
-    def __init__(self, workers: int, gpus: int | None) -> None:
-        super().__init__(workers)
+    def __init__(self, workers: int, gpus: int | None, given: Store | None) -> None:
+        super().__init__(workers, _reachable(given))
         found = visible_gpus() if gpus != 0 else []
         if gpus is not None and gpus > len(found):
             raise ValueError(
@@ -263,15 +268,15 @@ class ConfigPool(Pool):
     # A Config's executors can be started once only.
     restartable = False
 
-    def __init__(self, config: Any, store: Store | None, workers: int | None) -> None:
+    def __init__(self, config: Any, given: Store | None, workers: int | None) -> None:
         executors = list(config.executors)
         if len(executors) != 1:
             raise ValueError(
                 f"the Parsl Config has {len(executors)} executors; give an engine one with a single executor "
                 "(make two engines for two)"
             )
-        super().__init__(workers or _workers_of(executors[0]))
-        self._config, self._store = config, store
+        super().__init__(workers or _workers_of(executors[0]), given)
+        self._config = config
         self.capacity = 2 * self.workers
         # Where the workers' notes can be seen by both sides, if anywhere.
         self.folder = scratch_folder(_made(config.run_dir))
@@ -279,8 +284,8 @@ class ConfigPool(Pool):
     def config(self) -> Any:
         return self._config
 
-    def store(self) -> Store:
-        return self._store or Store.file(_made(self._config.run_dir))
+    def own_store(self) -> Store:
+        return Store.file(_made(self._config.run_dir))
 
     def health(self) -> str | None:
         process = getattr(self.executor, "interchange_proc", None)
@@ -302,6 +307,15 @@ class ConfigPool(Pool):
             with contextlib.suppress(OSError, TypeError, KeyError):
                 lines += Path(job["job_stderr_path"]).read_text(errors="replace").strip().splitlines()[-3:]
         return "; ".join(lines[-6:])
+
+
+def _reachable(given: Store | None) -> Store | None:
+    if given is not None and given.kind == "local":
+        raise ValueError(
+            "a local data plane lives in the memory of one process; "
+            "give processes Store.file(), Store.redis(…) or Store.endpoint(…)"
+        )
+    return given
 
 
 def _made(folder: str) -> Path:

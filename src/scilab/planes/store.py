@@ -8,10 +8,14 @@ inside their key, and bytes counted per edge.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import importlib
 import threading
 import uuid
+import weakref
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,11 +71,31 @@ def _connector(place: Place) -> Any:
                     "give the engine a file, Redis or endpoint store"
                 )
             cls = getattr(importlib.import_module(module), name)
-            found = _connectors[place.uid] = cls.from_config(dict(place.config))
+            found = _connectors[place.uid] = _quick_to_give_up(cls.from_config(dict(place.config)))
         return found
 
 
-def _name(connector: Any, parts: tuple | None) -> Any:
+def _answered(place: Place, act: Callable, *args: Any) -> Any:
+    try:
+        return act(*args)
+    except Exception as error:
+        # A connector's own error may be an assertion without a word.
+        kind = place.connector.rpartition(".")[2].removesuffix("Connector").lower()
+        raise OSError(f"the data plane ({kind}) does not answer: {type(error).__name__} {error}") from error
+
+
+def _quick_to_give_up(connector: Any) -> Any:
+    """A Redis that is gone is said to be gone at once; its client would otherwise try for seconds, each time."""
+    client = getattr(connector, "_redis_client", None)
+    if client is not None:
+        from redis.backoff import ExponentialBackoff
+        from redis.retry import Retry
+
+        client.set_retry(Retry(ExponentialBackoff(cap=0.2, base=0.02), 2))
+    return connector
+
+
+def _name(parts: tuple) -> Any:
     # Connector keys are NamedTuples; as plain tuples they pickle small and without importing the connector.
     kind, *values = parts
     module, _, cls = kind.rpartition(".")
@@ -109,7 +133,7 @@ def get(key: Key, edge: Any = None) -> Any:
         data = key.inline
     else:
         connector = _connector(key.place)
-        data = connector.get(_name(connector, key.name))
+        data = _answered(key.place, connector.get, _name(key.name))
         if data is None:
             raise LookupError(f"object {key.name[1:]} is no longer on the data plane: its lease has ended")
     _count(edge, key.nbytes)
@@ -128,13 +152,13 @@ def put(address: Address, obj: Any, edge: Any = None) -> Key:
         return Key(address.place, address.name, len(data), data)
     connector = _connector(address.place)
     if address.name is None:
-        key = Key(address.place, _parts(connector.put(data)), len(data))
+        key = Key(address.place, _parts(_answered(address.place, connector.put, data)), len(data))
         _task.created.append(key)
         return key
     owner = _owners.get(address.place.uid)
     # An abandoned thread may still be running after its task was given up: it must not leave an object behind.
     if owner is None or owner.holds(address):
-        connector.set(_name(connector, address.name), data)
+        _answered(address.place, connector.set, _name(address.name), data)
     return Key(address.place, address.name, len(data))
 
 
@@ -148,7 +172,9 @@ class Store:
 
     def __init__(self, connector: Any) -> None:
         kind = f"{type(connector).__module__}.{type(connector).__qualname__}"
-        self._connector = connector
+        self._connector = _quick_to_give_up(connector)
+        self.unreachable = 0
+        """Objects that could not be evicted because their server was gone (and they with it, or left to it)."""
         self.place = Place(uuid.uuid4().hex, kind, tuple(connector.config().items()))
         self._leases: Counter = Counter()
         self._bytes: Counter = Counter()
@@ -157,9 +183,17 @@ class Store:
         self._reserves = hasattr(connector, "new_key") and hasattr(connector, "set")
         _connectors[self.place.uid] = connector
         _owners[self.place.uid] = self
+        _open_stores.add(self)
 
     def __repr__(self) -> str:
-        return f"Store({self.kind}, {self.count()} objects)"
+        lost = f", {self.unreachable} out of reach" if self.unreachable else ""
+        return f"Store({self.kind}, {self.count()} objects{lost})"
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @property
     def kind(self) -> str:
@@ -188,7 +222,7 @@ class Store:
         """
         from proxystore.connectors.redis import RedisConnector
 
-        connector = RedisConnector(host, port)
+        connector = _quick_to_give_up(RedisConnector(host, port))
         try:
             connector._redis_client.ping()
         except Exception as error:
@@ -200,10 +234,22 @@ class Store:
 
     @classmethod
     def endpoint(cls, endpoints: list[str], proxystore_dir: str | None = None) -> Store:
-        """In ProxyStore endpoints given by their UUIDs; each site runs one (``proxystore-endpoint start``)."""
+        """In ProxyStore endpoints given by their UUIDs; each site runs one (``proxystore-endpoint start``).
+
+        An endpoint takes objects of 100 MB at most unless its configuration (``storage.max_object_size``) says more.
+
+        Raises:
+            ValueError: none of them answers on this machine.
+        """
         from proxystore.connectors.endpoint import EndpointConnector
 
-        return cls(EndpointConnector(endpoints, proxystore_dir))
+        try:
+            return cls(EndpointConnector(endpoints, proxystore_dir))
+        except Exception as error:
+            raise ValueError(
+                f"none of the endpoints {endpoints} answers on this machine ({error}); start one with "
+                "`proxystore-endpoint start NAME`, and see `proxystore-endpoint list`"
+            ) from error
 
     @classmethod
     def connect(cls, connector: Any) -> Store:
@@ -219,7 +265,7 @@ class Store:
             return Key(self.place, None, len(data), data)
         with self._lock:
             self._open()
-            key = Key(self.place, _parts(self._connector.put(data)), len(data))
+            key = Key(self.place, _parts(_answered(self.place, self._connector.put, data)), len(data))
             self._leases[key.name] = 1
             return key
 
@@ -303,6 +349,7 @@ class Store:
             self._closed = True
             _connectors.pop(self.place.uid, None)
             _owners.pop(self.place.uid, None)
+            _open_stores.discard(self)
             self._connector.close()
 
     def _open(self) -> None:
@@ -310,4 +357,19 @@ class Store:
             raise ValueError("this data plane is closed; make a new engine or store")
 
     def _evict(self, name: tuple) -> None:
-        self._connector.evict(_name(self._connector, name))
+        # Where a lease ends nothing else may break: a task's completion depends on it.
+        try:
+            self._connector.evict(_name(name))
+        except Exception:
+            self.unreachable += 1
+
+
+_open_stores: weakref.WeakSet = weakref.WeakSet()
+
+
+@atexit.register
+def _close_stores() -> None:
+    """Objects in a Redis or at an endpoint do not outlive the process that owned them."""
+    for store in list(_open_stores):
+        with contextlib.suppress(Exception):
+            store.close()
