@@ -34,6 +34,7 @@ class Net(nn.Module):
 
     def forward(self, x):
         if (x == POISON).any():
+            self.seen = torch.ones(3)  # of another shape: nothing of this may reach the next device
             raise RuntimeError("poisoned row")
         if (x == DEADLY).any():
             os.kill(os.getpid(), signal.SIGKILL)

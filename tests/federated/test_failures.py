@@ -240,3 +240,40 @@ def test_a_running_federation_is_not_started_twice():
         federation.load_state_dict(federation.state_dict())
     federation.close()
     assert list(records) == []
+
+
+def test_a_loop_left_by_break_ends_the_run_and_the_next_goes_on():
+    with Engine.threads(2) as engine:
+        undisturbed, left = _federation(engine, data()), _federation(engine, data())
+        run(undisturbed)
+        for record in left:
+            if finished([record]):
+                break
+        del record
+        assert engine.store.count() == 0
+        assert [record.round for record in finished(run(left))] == [2]
+        same(weights(undisturbed), weights(left))
+
+
+def test_closed_before_its_first_record_it_can_run():
+    federation = _federation("threads:2", data())
+    records = iter(federation)
+    federation.close()
+    assert list(records) == []
+    assert len(finished(run(federation))) == 2
+
+
+def test_an_engine_that_is_none_does_not_leave_it_running():
+    federation = _federation("fast", data())
+    for _ in range(2):
+        with pytest.raises(ValueError, match="engine is 'fast'"):
+            run(federation)
+
+
+def test_a_model_that_cannot_be_sent_leaves_nothing_open():
+    with Engine.threads(2) as engine:
+        federation = _federation(engine, data())
+        federation._skeleton.model.lock = threading.Lock()
+        with pytest.raises(TypeError, match="Skeleton cannot be sent between processes"):
+            run(federation)
+        assert engine.store.count() == 0 and not engine._sessions

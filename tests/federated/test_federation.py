@@ -273,6 +273,7 @@ def test_a_drawn_tree_replaces_devices_and_fanouts():
         (lambda: Federation.from_settings(_federation().settings), "built in code: run the cell"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:Using a target size")
 def test_what_does_not_fit_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()

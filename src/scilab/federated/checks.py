@@ -46,13 +46,13 @@ def check_parts(parts: Sequence[Any], rows: int, topology: Topology) -> None:
             raise ValueError(f"the partition gave worker {worker!r} a row outside 0 to {rows - 1}")
 
 
-def try_step(model: nn.Module, loss: Loss, train: tuple, strategy: FedAvg) -> tuple[bool, float]:
-    """Train a copy on one batch: (whether the model draws from torch's global stream, seconds of a step)."""
+def try_step(model: nn.Module, loss: Loss, train: tuple, strategy: FedAvg, batch: int) -> tuple[bool, float]:
+    """Train a copy on one batch of so many samples: (does the model draw from torch's global stream, seconds a step)."""
     for name, tensor in tensors_of(model).items():
         if tensor.is_complex() or (tensor.is_floating_point() and not torch.isfinite(tensor).all()):
             raise ValueError(f"the model's {name} is complex or holds NaN or infinity; give finite real values")
     inputs, labels = train
-    rows = torch.arange(min(strategy.batch_size or 16, len(labels)))
+    rows = torch.arange(min(batch, len(labels)))
     if labels.dim() == 1:
         rows[0] = int(labels.argmax())  # the largest class, which a model with too few outputs cannot meet
     trial, once, seconds = copy.deepcopy(model).train(), FedAvg(1, None, strategy.lr), []
@@ -64,8 +64,7 @@ def try_step(model: nn.Module, loss: Loss, train: tuple, strategy: FedAvg) -> tu
                 local_sgd(trial, loss, inputs[rows], labels[rows], once, torch.Generator(), list(trial.parameters()))
                 seconds.append(time.perf_counter() - began)
         except Exception as error:
-            raise ValueError(
-                f"the model, the loss and the data do not fit each other: {type(error).__name__}: {error} "
-                f"(inputs {tuple(inputs.shape)} {inputs.dtype}, labels {tuple(labels.shape)} {labels.dtype})"
-            ) from error
+            given = f"inputs {tuple(inputs.shape)} {inputs.dtype}, labels {tuple(labels.shape)} {labels.dtype}"
+            reason = f"{type(error).__name__}: {error} ({given})"
+            raise ValueError(f"the model, the loss and the data do not fit each other: {reason}") from error
         return not torch.equal(before, torch.random.get_rng_state()), min(seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import threading
+import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -66,14 +67,14 @@ class Federation:
         self._train, self._test = as_pair(train, "train"), None if test is None else as_pair(test, "test")
         self._parts = self.partition(self._train[1].numpy(), len(topology.workers), stream(seed, "partition"))
         check_parts(self._parts, len(self._train[1]), topology)
-        draws, step_s = try_step(model, loss, self._train, self.strategy)
+        mean = sum(len(part) for part in self._parts) / len(self._parts)
+        batch = min(self.strategy.batch_size or mean, mean)
+        draws, step_s = try_step(model, loss, self._train, self.strategy, max(2, round(batch)))
+        self._device_s = step_s * self.strategy.local_epochs * mean / batch
         self._skeleton = Skeleton(copy.deepcopy(model), loss, self.strategy, draws)
-        passes = self.strategy.local_epochs * -(
-            -sum(map(len, self._parts)) // (self.strategy.batch_size or len(self._train[1]))
-        )
-        self._device_s = step_s * max(1.0, passes / len(self._parts))
         self._state = {"round": 0, "model": _copies(tensors_of(model)), "history": []}
-        self._lock, self._session, self._early, self._records = threading.Lock(), None, [], None
+        self._lock, self._session, self._early = threading.Lock(), None, []
+        self._records = None  # weakly: a loop that is left with `break` ends the run
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -102,20 +103,20 @@ class Federation:
     def __iter__(self) -> Iterator[Any]:
         """Run from the last finished round on."""
         self._must_rest("iterating again")
-        self._records = self._run()
-        return self._records
+        records = self._run()
+        self._records = weakref.ref(records)
+        return records
 
     def _run(self) -> Iterator[Any]:
-        engine, owned = Engine.named(self._engine)
         with contextlib.ExitStack() as clean:
             clean.callback(self._ended)
+            engine, owned = Engine.named(self._engine)
             if owned:
                 clean.callback(engine.close)
             session = engine.session(self.kind)
             clean.callback(session.close)
-            deployment = clean.enter_context(
-                Deployment(session, engine.store, self.topology, self._skeleton, self.seed)
-            )
+            plane = Deployment(session, engine.store, self.topology, self._skeleton, self.seed)
+            deployment = clean.enter_context(plane)
             clean.callback(session.close)  # again, before the leases end: nothing may still look for what they hold
             with self._lock:
                 for command in self._early:
@@ -149,7 +150,7 @@ class Federation:
             self._session, self._early, self._records = None, [], None
 
     def _must_rest(self, before: str) -> None:
-        if self._records is not None:
+        if self._records is not None and self._records() is not None:
             raise RuntimeError(f"this federation is running; stop it before {before}")
 
     def send(self, command: str) -> None:
@@ -189,11 +190,12 @@ class Federation:
 
     def close(self) -> None:
         """Stop if it runs; leaves nothing on the data plane. Idempotent."""
-        records = self._records
+        records = self._records and self._records()
         if records is not None:
             self.send("stop")
             with contextlib.suppress(ValueError):  # a thread is inside and ends by the stop
                 records.close()
+                self._ended()
 
 
 def _copies(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -35,11 +35,8 @@ class Layout:
 
     def __init__(self, model: nn.Module) -> None:
         named = tensors_of(model)
-        self.model, self.parameters, self.has_buffers = (
-            model,
-            list(model.parameters()),
-            any(True for _ in model.buffers()),
-        )
+        self.model, self.parameters = model, list(model.parameters())
+        self.has_buffers = len(named) > len(self.parameters)
         groups = by_type(named.values())
         self.dtypes = [group[0].dtype for group in groups]
         self.sizes = [[tensor.numel() for tensor in group] for group in groups]
@@ -72,12 +69,10 @@ class Layout:
 
     def check(self, flats: Flats, bounds: Sequence[Sequence[int]]) -> None:
         """ArithmeticError if an update holds NaN, infinity or values beyond the bounds; ValueError for other shapes."""
-        if [(flat.dtype, flat.numel()) for flat in flats] != [
-            (d, sum(s)) for d, s in zip(self.dtypes, self.sizes, strict=True)
-        ]:
+        expected = [(dtype, sum(sizes)) for dtype, sizes in zip(self.dtypes, self.sizes, strict=True)]
+        if [(flat.dtype, flat.numel()) for flat in flats] != expected:
             raise ValueError("the model changed the number, type or shape of its tensors while it trained")
-        for flat, *rest in zip(flats, self.sizes, bounds, self.names, strict=True):
-            sizes, limits, names = rest
+        for flat, sizes, limits, names in zip(flats, self.sizes, bounds, self.names, strict=True):
             for peak, limit, name in zip(_peaks(flat, sizes), limits, names, strict=True):
                 if not peak <= 2.0**limit:
                     raise ArithmeticError(f"training diverged: {name} reached {peak:g}; lower lr, or scale the inputs")

@@ -37,7 +37,12 @@ class Resident:
 
     def __init__(self, skeleton: Key, thread: int) -> None:
         torch.set_num_threads(1)  # the order in which a thread pool adds would reach the bits
-        kept: Skeleton = get(skeleton)
+        self.skeleton = skeleton
+        self.renew()
+
+    def renew(self) -> None:
+        """Take the model anew: one that failed in the middle of a step may have left anything behind."""
+        kept: Skeleton = get(self.skeleton)
         self.model, self.loss, self.strategy, self.draws = kept.model, kept.loss, kept.strategy, kept.draws
         self.layout = Layout(self.model)
 
@@ -73,10 +78,11 @@ def train(
                 updates.append(flats)
             except Exception as error:
                 reason = f"{type(error).__name__}: {error}"
+                here.renew()
+                here.model.train()
             told.append((rows.stop - rows.start, loss, time.perf_counter() - began, reason))
-        done.append(
-            (put(address, [torch.stack(same) for same in zip(*updates, strict=True)], up) if updates else None, told)
-        )
+        key = put(address, [torch.stack(same) for same in zip(*updates, strict=True)], up) if updates else None
+        done.append((key, told))
     return done
 
 
