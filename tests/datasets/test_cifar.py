@@ -64,9 +64,7 @@ def _check(split):
     expected = [_records()[name] for name in NAMES]
     images = torch.tensor(np.concatenate([images for images, _ in expected]), dtype=torch.float64) / 255
     assert torch.equal(torch.cat([split.train[0], split.test[0]]), images.float())
-    assert torch.cat([split.train[1], split.test[1]]).tolist() == [
-        label for _, labels in expected for label in labels
-    ]
+    assert torch.cat([split.train[1], split.test[1]]).tolist() == [label for _, labels in expected for label in labels]
     assert len(split.test[1]) == 2 and split.classes[3] == "cat"
 
 
@@ -104,8 +102,12 @@ def test_damaged_and_incomplete_archives_are_named(tmp_path):
     with pytest.raises(ValueError, match="there is no file or folder"):
         cifar10(tmp_path / "nowhere")
     (tmp_path / "text.tar.gz").write_text("not a tar file")
-    with pytest.raises(ValueError, match="not a readable tar archive"):
+    with pytest.raises(ValueError, match="not a whole tar archive"):
         cifar10(tmp_path / "text.tar.gz")
+    whole = _archive(tmp_path / "whole.tar.gz", _binary()).read_bytes()
+    (tmp_path / "half.tar.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="not a whole tar archive"):
+        cifar10(tmp_path / "half.tar.gz")
     files = _binary()
     del files["data_batch_4.bin"]
     with pytest.raises(ValueError, match=r"neither data_batch_4.bin nor data_batch_4"):
@@ -114,9 +116,7 @@ def test_damaged_and_incomplete_archives_are_named(tmp_path):
     with pytest.raises(ValueError, match="6145 bytes, not a multiple of 3073"):
         cifar10(_archive(tmp_path / "cut.tar.gz", cut))
     with pytest.raises(ValueError, match="not one of CIFAR-10's pickled batches"):
-        cifar10(
-            _archive(tmp_path / "other.tar.gz", {**_pickled(), "data_batch_1": pickle.dumps({"images": 1})})
-        )
+        cifar10(_archive(tmp_path / "other.tar.gz", {**_pickled(), "data_batch_1": pickle.dumps({"images": 1})}))
     high = {**_binary(), "test_batch.bin": bytes([77]) + bytes(3072)}
     with pytest.raises(ValueError, match="labels run from 77 to 77"):
         cifar10(_archive(tmp_path / "high.tar.gz", high))

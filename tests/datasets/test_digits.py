@@ -30,8 +30,7 @@ def test_split_is_the_stratified_one_and_values_fill_the_unit_interval():
     both = torch.cat([split.train[1], split.test[1]]).bincount().tolist()
     assert both == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
     assert all(
-        abs(part - whole * 0.2) <= 1
-        for part, whole in zip(split.test[1].bincount().tolist(), both, strict=True)
+        abs(part - whole * 0.2) <= 1 for part, whole in zip(split.test[1].bincount().tolist(), both, strict=True)
     )
     assert split.train[0].dtype == torch.float32 and split.train[1].dtype == torch.int64
     assert (float(split.train[0].min()), float(split.train[0].max())) == (0.0, 1.0)

@@ -123,9 +123,7 @@ def test_offline_says_which_file_to_put_where(tmp_path):
     target = tmp_path / "cifar.tar.gz"
     with pytest.raises(DownloadError, match="refused") as error:
         fetch(url, target, SHA256, timeout_s=2)
-    assert (
-        str(target) in str(error.value) and SHA256 in str(error.value) and "SCILAB_DATA" in str(error.value)
-    )
+    assert str(target) in str(error.value) and SHA256 in str(error.value) and "SCILAB_DATA" in str(error.value)
 
 
 def test_a_damaged_file_in_the_cache_is_named_not_used(tmp_path):

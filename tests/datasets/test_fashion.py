@@ -28,9 +28,7 @@ def _files():
 def _write(folder, files, packed=True):
     folder.mkdir(exist_ok=True)
     for name, content in files.items():
-        (folder / (name + ".gz" if packed else name)).write_bytes(
-            gzip.compress(content) if packed else content
-        )
+        (folder / (name + ".gz" if packed else name)).write_bytes(gzip.compress(content) if packed else content)
     return folder
 
 
@@ -67,9 +65,7 @@ def test_damaged_files_are_named(tmp_path, content, message):
 
 
 def test_missing_and_truncated_files_are_named(tmp_path):
-    with pytest.raises(
-        ValueError, match=r"holds neither train-images-idx3-ubyte.gz nor train-images-idx3-ubyte;"
-    ):
+    with pytest.raises(ValueError, match=r"holds neither train-images-idx3-ubyte.gz nor train-images-idx3-ubyte;"):
         fashion_mnist(tmp_path)
     folder = _write(tmp_path / "fashion", _files())
     labels = folder / "t10k-labels-idx1-ubyte.gz"

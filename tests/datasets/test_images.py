@@ -68,9 +68,7 @@ def test_a_seeded_part_of_each_class_is_drawn_where_no_test_folder_is(tmp_path):
     everything = [10 * c + n for c in range(2) for n in range(10)]
     assert sorted(_values(split.train) + _values(split.test)) == everything
     assert _values(image_folder(tmp_path / "pets").test) == _values(split.test)
-    assert any(
-        _values(image_folder(tmp_path / "pets", seed=s).test) != _values(split.test) for s in range(1, 4)
-    )
+    assert any(_values(image_folder(tmp_path / "pets", seed=s).test) != _values(split.test) for s in range(1, 4))
 
 
 def test_one_part_alone_is_split_by_the_seed(tmp_path):

@@ -24,6 +24,4 @@ def load(name: str) -> Split:
         return DATASETS[name]()
     if Path(name).expanduser().exists():
         return image_folder(name)
-    raise ValueError(
-        f"there is no data set {name!r}; choose one of {', '.join(DATASETS)} or the path of an image tree"
-    )
+    raise ValueError(f"there is no data set {name!r}; choose one of {', '.join(DATASETS)} or the path of an image tree")

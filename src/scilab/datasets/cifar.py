@@ -5,8 +5,10 @@ Source: A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 
 
 from __future__ import annotations
 
+import gzip
 import pickle
 import tarfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -37,17 +39,13 @@ def cifar10(path: str | Path | None = None, progress: Progress | None = None) ->
         stored = {file.name: file for file in sorted(source.rglob("*_batch*")) if file.is_file()}
         return _split(source, stored, lambda file: open(file, "rb"))
     if not source.is_file():
-        raise ValueError(
-            f"there is no file or folder {source}; give CIFAR-10's archive or the folder it unpacks to"
-        )
+        raise ValueError(f"there is no file or folder {source}; give CIFAR-10's archive or the folder it unpacks to")
     try:
         with tarfile.open(source) as archive:
             stored = {Path(member.name).name: member for member in archive.getmembers() if member.isfile()}
             return _split(source, stored, archive.extractfile)
-    except tarfile.TarError as error:
-        raise ValueError(
-            f"{source} is not a readable tar archive ({error}); expected CIFAR-10's {ARCHIVE}"
-        ) from error
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"{source} is not a whole tar archive ({error}); expected CIFAR-10's {ARCHIVE}") from error
 
 
 def _split(source: Path, stored: dict, open_stored: Callable[..., BinaryIO]) -> Split:
@@ -59,26 +57,20 @@ def _split(source: Path, stored: dict, open_stored: Callable[..., BinaryIO]) -> 
             read = _read_binary if f"{name}.bin" in stored else _read_pickled
             chosen = stored.get(f"{name}.bin", stored.get(name))
             if chosen is None:
-                raise ValueError(
-                    f"{source} holds neither {name}.bin nor {name}; it is not a complete CIFAR-10"
-                )
+                raise ValueError(f"{source} holds neither {name}.bin nor {name}; it is not a complete CIFAR-10")
             with open_stored(chosen) as file:
                 pixels, classes = read(f"{source}: {name}", file)
             images.append(pixels)
             labels.append(classes)
         pixels = np.concatenate(images).reshape(-1, 3, 32, 32)
-        parts.append(
-            (torch.from_numpy(pixels).to(torch.float32).div_(255.0), torch.from_numpy(np.concatenate(labels)))
-        )
+        parts.append((torch.from_numpy(pixels).to(torch.float32).div_(255.0), torch.from_numpy(np.concatenate(labels))))
     return Split(name="cifar10", train=parts[0], test=parts[1], classes=CLASSES)
 
 
 def _read_binary(where: str, file: BinaryIO) -> tuple[np.ndarray, np.ndarray]:
     content = np.frombuffer(file.read(), dtype=np.uint8)
     if content.size == 0 or content.size % (1 + PIXELS):
-        raise ValueError(
-            f"{where} has {content.size} bytes, not a multiple of {1 + PIXELS} (a label and an image)"
-        )
+        raise ValueError(f"{where} has {content.size} bytes, not a multiple of {1 + PIXELS} (a label and an image)")
     records = content.reshape(-1, 1 + PIXELS)
     return records[:, 1:], records[:, 0].astype(np.int64)
 
@@ -91,9 +83,7 @@ class _ArraysOnly(pickle.Unpickler):
             return np.empty(0).__reduce__()[0]
         if module == "numpy" and name in ("ndarray", "dtype"):
             return getattr(np, name)
-        raise ValueError(
-            f"refused to load {module}.{name} from a data file: CIFAR-10's batches hold only arrays"
-        )
+        raise ValueError(f"refused to load {module}.{name} from a data file: CIFAR-10's batches hold only arrays")
 
 
 def _read_pickled(where: str, file: BinaryIO) -> tuple[np.ndarray, np.ndarray]:
@@ -103,7 +93,5 @@ def _read_pickled(where: str, file: BinaryIO) -> tuple[np.ndarray, np.ndarray]:
     except (pickle.UnpicklingError, EOFError, KeyError, TypeError) as error:
         raise ValueError(f"{where} is not one of CIFAR-10's pickled batches ({error!r})") from error
     if pixels.dtype != np.uint8 or pixels.shape != (len(labels), PIXELS):
-        raise ValueError(
-            f"{where}: data is {pixels.dtype} {pixels.shape}, expected uint8 ({len(labels)}, {PIXELS})"
-        )
+        raise ValueError(f"{where}: data is {pixels.dtype} {pixels.shape}, expected uint8 ({len(labels)}, {PIXELS})")
     return pixels, labels

@@ -71,9 +71,7 @@ def fetch(
                 part.unlink()  # wrong bytes cannot be continued
                 reasons.append(f"{url}: served a file whose SHA-256 is {found}")
     except OSError as error:  # a full or read-only disk
-        raise DownloadError(
-            f"could not write {part}: {error}; set SCILAB_DATA to a folder with room"
-        ) from error
+        raise DownloadError(f"could not write {part}: {error}; set SCILAB_DATA to a folder with room") from error
     raise DownloadError(
         f"could not download {target.name} ({'; '.join(dict.fromkeys(reasons))}). Without a network, put the file with "
         f"SHA-256 {sha256} at {target}, or set SCILAB_DATA to the folder that holds it, and run this again"

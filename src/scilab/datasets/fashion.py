@@ -63,9 +63,7 @@ def _find(folder: Path, name: str) -> Path:
     for candidate in (folder / name, folder / name.removesuffix(".gz")):
         if candidate.is_file():
             return candidate
-    raise ValueError(
-        f"{folder} holds neither {name} nor {name.removesuffix('.gz')}; it needs {', '.join(SHA256)}"
-    )
+    raise ValueError(f"{folder} holds neither {name} nor {name.removesuffix('.gz')}; it needs {', '.join(SHA256)}")
 
 
 def _read_idx(path: Path, dimensions: int) -> np.ndarray:

@@ -50,9 +50,7 @@ def image_folder(
                 files[file] = content
         files = dict(sorted(files.items(), key=lambda entry: entry[0]))
         if not files:
-            raise ValueError(
-                f"{name} holds no images; expected <class>/<image> with one of {', '.join(SUFFIXES)}"
-            )
+            raise ValueError(f"{name} holds no images; expected <class>/<image> with one of {', '.join(SUFFIXES)}")
         parts = _layout(name, list(files))
         classes = tuple(sorted({label for part in parts.values() for _, label in part}))
         channels, loaded = 1, {}
@@ -84,9 +82,7 @@ def _files(source: Path, stack: ExitStack) -> Iterator[tuple[PurePosixPath, obje
     """Yield (path inside the source, something with read_bytes) of every visible image."""
     if source.is_dir():
         found = (
-            (PurePosixPath(file.relative_to(source).as_posix()), file)
-            for file in source.rglob("*")
-            if file.is_file()
+            (PurePosixPath(file.relative_to(source).as_posix()), file) for file in source.rglob("*") if file.is_file()
         )
     elif zipfile.is_zipfile(source):
         archive = stack.enter_context(zipfile.ZipFile(source))
@@ -138,9 +134,7 @@ def _decode(file: PurePosixPath, content: object, height_width: tuple[int, int] 
         with Image.open(io.BytesIO(content.read_bytes())) as image:
             mode = image.mode
             if mode in ("I", "F"):
-                raise ValueError(
-                    f"{file} holds {mode} pixels (32 bits) of unknown range; save it with 8 or 16 bits"
-                )
+                raise ValueError(f"{file} holds {mode} pixels (32 bits) of unknown range; save it with 8 or 16 bits")
             if mode in ("1", "LA", "La"):
                 image = image.convert("L")
             elif mode not in ("L", "RGB") and not mode.startswith("I;16"):
@@ -159,9 +153,7 @@ def _draw_test(name: str, labels: list[str], fraction: float, seed: int) -> dict
     for label in sorted(set(labels)):
         rows = [row for row, other in enumerate(labels) if other == label]
         if len(rows) < 2:
-            raise ValueError(
-                f"{name}: class {label!r} has one image; drawing a test part needs at least two per class"
-            )
+            raise ValueError(f"{name}: class {label!r} has one image; drawing a test part needs at least two per class")
         count = min(max(1, round(fraction * len(rows))), len(rows) - 1)
         test.update(int(row) for row in rng.choice(rows, size=count, replace=False))
     return {"train": [row for row in range(len(labels)) if row not in test], "test": sorted(test)}

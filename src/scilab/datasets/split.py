@@ -25,9 +25,7 @@ class Split:
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(self.classes))
         if len(set(self.classes)) != len(self.classes):
-            raise ValueError(
-                f"{self.name}: class names must differ from each other, got {list(self.classes)}"
-            )
+            raise ValueError(f"{self.name}: class names must differ from each other, got {list(self.classes)}")
         for part, (images, labels) in (("train", self.train), ("test", self.test)):
             _check(f"{self.name} {part}", images, labels, len(self.classes))
         here, there = tuple(self.train[0].shape[1:]), tuple(self.test[0].shape[1:])

@@ -47,7 +47,7 @@ def check_parts(parts: Sequence[Any], rows: int, topology: Topology) -> None:
 
 
 def try_step(model: nn.Module, loss: Loss, train: tuple, strategy: FedAvg, batch: int) -> tuple[bool, float]:
-    """Train a copy on one batch of so many samples: (does the model draw from torch's global stream, seconds a step)."""
+    """Train a copy on a batch of so many samples: (whether it draws from torch's global stream, seconds of a step)."""
     for name, tensor in tensors_of(model).items():
         if tensor.is_complex() or (tensor.is_floating_point() and not torch.isfinite(tensor).all()):
             raise ValueError(f"the model's {name} is complex or holds NaN or infinity; give finite real values")
