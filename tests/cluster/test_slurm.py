@@ -54,6 +54,7 @@ def test_a_campaign_on_slurm_ends_every_task_once_and_leaves_nothing(slurm, on_s
         assert nbytes["up"] == len(scaled) * nbytes["down"]
         assert store.count() == 0
     engine.close()
+    store.close()
     assert not list(tmp_path.glob("scilab-*/*")), "objects were left in the shared folder"
     assert until(lambda: slurm.jobs() == []), slurm.jobs()
     assert "JobState=CANCELLED" in slurm.run("scontrol", "show", "job", jobs.pop())

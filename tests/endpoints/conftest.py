@@ -25,7 +25,9 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture
 def workers(tmp_path):
-    """Makes an engine of two worker processes over a given store, with ``lines`` of shell before they start."""
+    """Makes an engine of two worker processes over a given store; with ``lines`` of shell before they start, as a
+    Parsl Config has them.
+    """
     from parsl import Config
     from parsl.executors import HighThroughputExecutor
     from parsl.providers import LocalProvider
@@ -35,7 +37,7 @@ def workers(tmp_path):
     paths = os.pathsep.join(path for path in sys.path if path)
     made = []
 
-    def engine(store, *lines):
+    def config(*lines):
         executor = HighThroughputExecutor(
             label=f"site{len(made)}",
             address="127.0.0.1",
@@ -47,13 +49,16 @@ def workers(tmp_path):
                 init_blocks=1, max_blocks=1, worker_init="\n".join([f"export PYTHONPATH={paths}", *lines])
             ),
         )
-        config = Config(
+        return Config(
             executors=[executor], strategy="none", strategy_period=0.1, run_dir=str(tmp_path / "runinfo"),
             initialize_logging=False, usage_tracking=0, exit_mode="skip",
         )  # fmt: skip
-        made.append(Engine.parsl(config, store=store))
+
+    def engine(store, *lines):
+        made.append(Engine.parsl(config(*lines), store=store) if lines else Engine.processes(2, 0, store))
         return made[-1]
 
     yield engine
     for each in made:
         each.close()
+        each.store.close()

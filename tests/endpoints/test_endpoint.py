@@ -66,7 +66,7 @@ def test_workers_at_either_site_read_and_write_equal_bits(homes, here, workers, 
     planes = [Store.endpoint([identity for _, identity in homes])] + ([Store.file(tmp_path)] if site == 0 else [])
     for store in planes:
         key = store.put(model(), edge="put")
-        engine = workers(store, f"export PROXYSTORE_HOME={homes[site][0]}")
+        engine = workers(store, f"export PROXYSTORE_HOME={homes[1][0]}") if site == 1 else workers(store)
         with engine, engine.session() as session:
             addresses = [store.address() for _ in range(3)]
             for address in addresses:
