@@ -9,11 +9,14 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 import psutil
+
+import scilab.planes.supervisor
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "sinfo")
 START_S = 30
@@ -92,7 +95,7 @@ class OneNodeSlurm:
         self.folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))
         self.host = socket.gethostname().partition(".")[0]
         self.environment = {"SLURM_CONF": str(self.folder / "slurm.conf")}
-        self._daemons: list[subprocess.Popen] = []
+        self._daemons: dict[str, subprocess.Popen] = {}
 
     def __enter__(self) -> "OneNodeSlurm":
         try:
@@ -144,18 +147,17 @@ class OneNodeSlurm:
         return False
 
     def _daemon(self, *command: str) -> None:
+        # Watched as an engine's workers are: even if the tests are killed, no daemon outlives them.
+        watched = [sys.executable, scilab.planes.supervisor.__file__, str(os.getpid()), "new", *command]
         with open(self.folder / f"{command[0]}.out", "wb") as out:
-            self._daemons.append(
-                subprocess.Popen(
-                    command, env={**os.environ, **self.environment}, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                    start_new_session=True,
-                )
-            )  # fmt: skip
+            self._daemons[command[0]] = subprocess.Popen(
+                watched, env={**os.environ, **self.environment}, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+            )
 
     def _until(self, condition, what: str) -> None:
         deadline = time.monotonic() + START_S
         while not condition():
-            dead = [each.args[0] for each in self._daemons if each.poll() is not None]
+            dead = [name for name, each in self._daemons.items() if each.poll() is not None]
             if dead or time.monotonic() > deadline:
                 raise RuntimeError(f"no {what}: {dead or 'nothing'} ended; what they said:\n{self._said()}")
             time.sleep(0.1)
@@ -179,6 +181,12 @@ class OneNodeSlurm:
                     found.append(process)
         return found
 
+    def inside_jobs(self) -> list[psutil.Process]:
+        """What still runs of the jobs: everything but the daemons and what watches them."""
+        daemons = [psutil.Process(each.pid) for each in self._daemons.values()]
+        mine = {process.pid for daemon in daemons for process in [daemon, *daemon.children(recursive=True)]}
+        return [process for process in self.processes() if process.pid not in mine]
+
     def close(self) -> None:
         """End jobs, daemons and whatever else carries this cluster's configuration, then remove its folder."""
         with contextlib.suppress(OSError, subprocess.SubprocessError):
@@ -186,9 +194,9 @@ class OneNodeSlurm:
             deadline = time.monotonic() + 5
             while self.jobs() and time.monotonic() < deadline:
                 time.sleep(0.1)
-        for daemon in reversed(self._daemons):
+        for daemon in reversed(self._daemons.values()):
             daemon.terminate()
-        for daemon in self._daemons:
+        for daemon in self._daemons.values():
             try:
                 daemon.wait(5)
             except subprocess.TimeoutExpired:

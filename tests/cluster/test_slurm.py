@@ -7,11 +7,6 @@ from one_node_slurm import collect, until
 from scilab.planes import Engine, Store
 
 
-def inside_jobs(slurm):
-    """What still runs of the cluster's jobs: everything but its daemons (a killed job's zombies do not run)."""
-    return [process for process in slurm.processes() if process.name() not in ("munged", "slurmctld", "slurmd")]
-
-
 def test_a_campaign_on_slurm_ends_every_task_once_and_leaves_nothing(slurm, on_slurm, tmp_path):
     model = {name: np.random.default_rng(seed).standard_normal((300, 300)) for seed, name in enumerate("ab")}
     store = Store.file(tmp_path)
@@ -58,7 +53,7 @@ def test_a_campaign_on_slurm_ends_every_task_once_and_leaves_nothing(slurm, on_s
     assert not list(tmp_path.glob("scilab-*/*")), "objects were left in the shared folder"
     assert until(lambda: slurm.jobs() == []), slurm.jobs()
     assert "JobState=CANCELLED" in slurm.run("scontrol", "show", "job", jobs.pop())
-    assert until(lambda: inside_jobs(slurm) == []), inside_jobs(slurm)
+    assert until(lambda: slurm.inside_jobs() == []), slurm.inside_jobs()
 
 
 def test_a_job_that_the_scheduler_takes_away_costs_no_task(slurm, on_slurm):

@@ -4,7 +4,6 @@ import contextlib
 import importlib.util
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -12,6 +11,8 @@ import time
 import urllib.request
 import uuid
 from pathlib import Path
+
+import scilab.planes.supervisor
 
 PATIENCE_S = 30
 NEEDED = ("aiortc", "aiosqlite", "daemon", "quart", "uvicorn", "uvloop", "websockets")
@@ -49,19 +50,16 @@ def free_port() -> int:
 def program(folder: Path, name: str, *command: str):
     """Run a server; end it, with whatever it started, on the way out."""
     log = folder / f"{name}.out"
+    # Watched as an engine's workers are: even if the tests are killed, no server outlives them.
+    watched = [sys.executable, scilab.planes.supervisor.__file__, str(os.getpid()), "new", *command]
     with open(log, "wb") as out:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=folder, start_new_session=True
-        )
+        process = subprocess.Popen(watched, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=folder)
     try:
         yield process, log
     finally:
+        # The supervisor ends the server's whole group with itself.
         process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(5)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        process.wait(10)
 
 
 def wait_for(answers, process: subprocess.Popen, log: Path) -> None:

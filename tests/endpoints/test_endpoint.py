@@ -1,10 +1,13 @@
 """Two sites that know each other only through a relay: bytes go from endpoint to endpoint, keys with the tasks."""
 
+import uuid
+
 import endpoint_work as work
 import pytest
 import requests
 import torch
-from sites import two_sites
+from proxystore.endpoint.config import EndpointConfig, write_config
+from sites import free_port, two_sites
 
 from scilab.planes import Store, get, put
 
@@ -102,3 +105,13 @@ def test_a_failed_task_at_the_other_site_leaves_nothing(homes, here, workers):
         assert [kinds[number] for number in addresses] == ["raised", "lost"]
         assert store.count() == 0
         assert not any(stored(store, address) for address in addresses.values())
+
+
+def test_endpoints_that_do_not_answer_say_what_to_start(tmp_path):
+    stopped = str(uuid.uuid4())
+    config = EndpointConfig(name="stopped", uuid=stopped, host="127.0.0.1", host_type="static", port=free_port())
+    write_config(config, str(tmp_path / "stopped"))
+    for identity in (stopped, str(uuid.uuid4()), "no UUID"):
+        with pytest.raises(ValueError, match="proxystore-endpoint start") as raised:
+            Store.endpoint([identity], str(tmp_path))
+        assert identity in str(raised.value)
