@@ -106,14 +106,16 @@ def make(side: str, kind: str):
 def cpu_s() -> float:
     """CPU seconds so far of this process and all it started, those that have ended and been waited for among them.
 
-    Told by a mark in their environment: Parsl's local provider detaches its blocks, so they are nobody's children.
+    Told by descent, or by a mark in their environment: Parsl's local provider detaches its blocks, and a process
+    that renames itself (the interchange) may lose the mark.
     """
     import psutil
 
     total = 0.0
+    own = {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if process.pid == os.getpid() or process.environ().get(MARK) == os.environ[MARK]:
+            if process.pid in own or process.environ().get(MARK) == os.environ[MARK]:
                 times = process.cpu_times()
                 total += times.user + times.system
                 total += getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
