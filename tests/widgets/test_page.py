@@ -124,8 +124,8 @@ def test_the_journal_is_worked_by_hand(shown, tmp_path):
     tab.page.get_by_label("Choose two").check()
     tab.press("Compare")
     assert tab.text(".scilab-compared strong") == "first and two"
-    assert tab.page.locator(".scilab-pairs tr", has_text="Steps").count() == 2  # as a result and as a setting
-    assert tab.page.locator(".scilab-chart path[stroke-dasharray='7 3']").count() == 1
+    assert tab.page.locator(".scilab-body table tr", has_text="Steps").count() == 2  # as a result and as a setting
+    assert tab.page.locator(".scilab-chart-canvas path[stroke-dasharray='7 3']").count() == 1
     tab.press("Close comparison")
     tab.page.get_by_label("Choose two").uncheck()
     tab.press("Delete")

@@ -244,7 +244,7 @@ def test_what_is_of_another_kind_is_refused_where_the_cell_stands():
     class Other(Counter):
         kind = "other"
 
-    with pytest.raises(ValueError, match="CounterPanel shows runs of kind 'counter', and launches such; given: other"):
+    with pytest.raises(ValueError, match="CounterPanel shows and launches runs of kind 'counter'; given: other"):
         CounterPanel(Other(1))
     with pytest.raises(ValueError, match="given: int"):
         CounterPanel(7)

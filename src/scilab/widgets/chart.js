@@ -1,10 +1,11 @@
 // A small line chart: named axes with units, a colour and a marker for each series, a dash pattern for each run.
-import { COLOURS, fitted, h, mark, number, s } from "./dom.js";
+import { COLOURS, fitted, h, line, mark, number, s, text } from "./dom.js";
 
 const SHAPES = ["circle", "square", "triangle", "diamond"];
 const DASHES = ["", "7 3", "2 3"];
 const HEIGHT = 190;
 const EDGE = { left: 52, right: 12, top: 8, bottom: 38 };
+const MARKERS = 30; // of a series; more would run together
 
 export function ticks(low, high, wanted, whole) {
   const span = high - low || 1;
@@ -12,23 +13,26 @@ export function ticks(low, high, wanted, whole) {
   let step = [1, 2, 5, 10].map((n) => n * power).find((n) => span / n <= wanted);
   if (whole) step = Math.max(1, Math.round(step));
   const found = [];
-  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i += 1) found.push(Number((i * step).toPrecision(12)));
+  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i += 1) {
+    found.push(Number((i * step).toPrecision(12)));
+  }
   return found;
 }
 
-export function axisName({ label, unit }) {
+function axisName({ label, unit }) {
   return unit ? `${label} (${unit})` : label;
 }
 
-// One curve a colour; runs put side by side keep the colour's order too, and get their own dashes and markers.
+// Each series of a run its own colour and marker; runs put side by side their own dashes too.
 function styled(series) {
   return Object.entries(series).map(([name, { points, run }], place) => ({
-    name, points: points.filter(([, y]) => y !== null), all: points,
-    colour: COLOURS[place % COLOURS.length], shape: SHAPES[place % SHAPES.length], dash: DASHES[(run ?? place) % DASHES.length],
+    name, all: points, points: points.filter(([, y]) => y !== null), colour: COLOURS[place % COLOURS.length],
+    shape: SHAPES[place % SHAPES.length], dash: DASHES[(run ?? place) % DASHES.length],
   }));
 }
 
 function range(values, padded) {
+  if (!values.length) return [0, 1];
   let [low, high] = [Math.min(...values), Math.max(...values)];
   if (padded) {
     const room = (high - low || Math.abs(high) || 1) * 0.06;
@@ -37,21 +41,22 @@ function range(values, padded) {
   return [low, high];
 }
 
+// Missing values leave gaps.
 function path(points, x, y) {
-  let gap = true;
+  let pen = "M";
   return points.map(([px, py]) => {
-    if (py === null) { gap = true; return ""; }
-    const step = `${gap ? "M" : "L"}${x(px).toFixed(1)} ${y(py).toFixed(1)}`;
-    gap = false;
+    if (py === null) { pen = "M"; return ""; }
+    const step = `${pen}${x(px).toFixed(1)} ${y(py).toFixed(1)}`;
+    pen = "L";
     return step;
   }).join("");
 }
 
-function legend(lines) {
-  return h("div", { class: "scilab-legend" }, lines.map((line) => h("span", {},
+function legend(curves) {
+  return h("div", { class: "scilab-legend" }, curves.map(({ name, colour, shape, dash }) => h("span", {},
     s("svg", { width: 26, height: 10, "aria-hidden": "true" },
-      s("line", { x1: 0, x2: 26, y1: 5, y2: 5, stroke: line.colour, "stroke-width": 2, "stroke-dasharray": line.dash }),
-      mark(line.shape, 13, 5, 3, { fill: line.colour })), line.name)));
+      s("path", { d: "M0 5H26", stroke: colour, "stroke-width": 2, "stroke-dasharray": dash }),
+      mark(shape, 13, 5, 3, { fill: colour })), name)));
 }
 
 // chart(host) → {update(spec), stop()}; see picture.py for the spec.
@@ -61,56 +66,59 @@ export function chart(host) {
   const readout = h("span", { class: "scilab-readout" });
   const keys = h("div");
   const canvas = h("div", { class: "scilab-chart-canvas" });
-  host.append(h("figure", { class: "scilab-chart" }, h("div", { class: "scilab-chart-head" }, title, readout), keys, canvas));
+  const head = h("div", { class: "scilab-chart-head" }, title, readout);
+  host.append(h("figure", { class: "scilab-chart" }, head, keys, canvas));
 
   function draw(width) {
     if (!spec) return;
-    const lines = styled(spec.series);
-    const seen = lines.flatMap((line) => line.points);
-    title.textContent = spec.title;
-    keys.replaceChildren(legend(lines.length > 1 ? lines : []));
-    const whole = seen.every(([x]) => Number.isInteger(x));
-    const [x0, x1] = seen.length ? range(seen.map((p) => p[0]), false) : [0, 1];
-    const [y0, y1] = seen.length ? range(seen.map((p) => p[1]), true) : [0, 1];
-    const x = (value) => EDGE.left + ((value - x0) / (x1 - x0)) * (width - EDGE.left - EDGE.right);
-    const y = (value) => HEIGHT - EDGE.bottom - ((value - y0) / (y1 - y0)) * (HEIGHT - EDGE.top - EDGE.bottom);
-    const last = lines.filter((line) => line.points.length)
-      .map((line) => `${line.name} ${number(line.points.at(-1)[1])}`).join(", ");
-    const picture = s("svg", { width, height: HEIGHT, role: "img",
-      "aria-label": `${spec.title}: ${axisName(spec.y)} by ${axisName(spec.x)}. ${last ? `Latest: ${last}.` : "No points yet."}` });
+    const curves = styled(spec.series);
+    const seen = curves.flatMap(({ points }) => points);
+    const [right, bottom] = [width - EDGE.right, HEIGHT - EDGE.bottom];
+    const [x0, x1] = range(seen.map(([x]) => x), false);
+    const [y0, y1] = range(seen.map(([, y]) => y), true);
+    const x = (value) => EDGE.left + ((value - x0) / (x1 - x0)) * (right - EDGE.left);
+    const y = (value) => bottom - ((value - y0) / (y1 - y0)) * (bottom - EDGE.top);
+    const drawn = curves.filter(({ points }) => points.length);
+    const last = drawn.map(({ name, points }) => `${name} ${number(points.at(-1)[1])}`);
+    const names = `${axisName(spec.y)} by ${axisName(spec.x)}`;
+    const told = last.length ? `Latest: ${last.join(", ")}.` : "No points yet.";
+    const picture = s("svg", { width, height: HEIGHT, role: "img", "aria-label": `${spec.title}: ${names}. ${told}` });
+
     for (const value of seen.length ? ticks(y0, y1, 5) : []) {
-      picture.append(s("line", { class: "scilab-grid", x1: EDGE.left, x2: width - EDGE.right, y1: y(value), y2: y(value) }),
-        s("text", { class: "scilab-tick", x: EDGE.left - 6, y: y(value) + 4, "text-anchor": "end" }, number(value)));
+      picture.append(line("scilab-grid", EDGE.left, y(value), right, y(value)),
+        text("scilab-tick", EDGE.left - 6, y(value) + 4, number(value), "end"));
     }
+    const whole = seen.every(([px]) => Number.isInteger(px));
     for (const value of seen.length ? ticks(x0, x1, Math.min(8, width / 60), whole) : []) {
-      picture.append(s("text", { class: "scilab-tick", x: x(value), y: HEIGHT - EDGE.bottom + 15, "text-anchor": "middle" }, number(value)));
+      picture.append(text("scilab-tick", x(value), bottom + 15, number(value), "middle"));
     }
-    const middle = (HEIGHT - EDGE.bottom + EDGE.top) / 2;
-    picture.append(
-      s("path", { class: "scilab-axis", d: `M${EDGE.left} ${EDGE.top}V${HEIGHT - EDGE.bottom}H${width - EDGE.right}` }),
-      s("text", { class: "scilab-axis-name", x: (EDGE.left + width - EDGE.right) / 2, y: HEIGHT - 5, "text-anchor": "middle" }, axisName(spec.x)),
-      s("text", { class: "scilab-axis-name", x: 12, y: middle, "text-anchor": "middle", transform: `rotate(-90 12 ${middle})` }, axisName(spec.y)));
-    for (const [at, text] of spec.marks || []) {
-      if (at < x0 || at > x1) continue;
-      picture.append(s("g", {}, s("title", {}, text),
-        s("line", { class: "scilab-act", x1: x(at), x2: x(at), y1: EDGE.top, y2: HEIGHT - EDGE.bottom }),
-        s("text", { class: "scilab-tick", x: x(at) + 3, y: EDGE.top + 9 }, text.length > 18 ? `${text.slice(0, 17)}…` : text)));
+    const [across, middle] = [(EDGE.left + right) / 2, (bottom + EDGE.top) / 2];
+    const upright = text("scilab-axis-name", 12, middle, axisName(spec.y), "middle");
+    upright.setAttribute("transform", `rotate(-90 12 ${middle})`);
+    picture.append(s("path", { class: "scilab-axis", d: `M${EDGE.left} ${EDGE.top}V${bottom}H${right}` }), upright,
+      text("scilab-axis-name", across, HEIGHT - 5, axisName(spec.x), "middle"));
+    if (!seen.length) picture.append(text("scilab-empty-text", across, middle, "no points yet", "middle"));
+
+    for (const [at, words] of (spec.marks || []).filter(([px]) => px >= x0 && px <= x1)) {
+      picture.append(s("g", {}, s("title", {}, words), line("scilab-act", x(at), EDGE.top, x(at), bottom),
+        text("scilab-tick", x(at) + 3, EDGE.top + 9, words.length > 18 ? `${words.slice(0, 17)}…` : words)));
     }
-    for (const line of lines) {
-      picture.append(s("path", { d: path(line.all, x, y), fill: "none", stroke: line.colour, "stroke-width": 2, "stroke-dasharray": line.dash }));
-      const every = Math.ceil(line.points.length / 30);
-      line.points.forEach(([px, py], i) => {
-        if (i % every === 0 || i === line.points.length - 1) picture.append(mark(line.shape, x(px), y(py), 3, { fill: line.colour }));
+    for (const { all, points, colour, dash, shape } of curves) {
+      const stroke = { fill: "none", stroke: colour, "stroke-width": 2, "stroke-dasharray": dash };
+      picture.append(s("path", { d: path(all, x, y), ...stroke }));
+      const every = Math.ceil(points.length / MARKERS);
+      points.forEach(([px, py], i) => {
+        if (i % every === 0 || i === points.length - 1) picture.append(mark(shape, x(px), y(py), 3, { fill: colour }));
       });
     }
-    if (!seen.length) {
-      picture.append(s("text", { class: "scilab-empty-text", x: (EDGE.left + width) / 2, y: middle, "text-anchor": "middle" }, "no points yet"));
-    }
-    picture.addEventListener("pointermove", (event) => {
-      const pointed = x0 + ((event.offsetX - EDGE.left) / (width - EDGE.left - EDGE.right)) * (x1 - x0);
-      const nearest = lines.filter((line) => line.points.length).map((line) => [line.name,
-        line.points.reduce((best, point) => (Math.abs(point[0] - pointed) < Math.abs(best[0] - pointed) ? point : best))]);
-      if (nearest.length) readout.textContent = nearest.map(([name, [px, py]]) => `${spec.x.label} ${number(px)}: ${name} ${number(py)}`).join(" · ");
+    title.textContent = spec.title;
+    keys.replaceChildren(legend(curves.length > 1 ? curves : []));
+    picture.addEventListener("pointermove", ({ offsetX }) => {
+      const pointed = x0 + ((offsetX - EDGE.left) / (right - EDGE.left)) * (x1 - x0);
+      const nearer = (best, point) => (Math.abs(point[0] - pointed) < Math.abs(best[0] - pointed) ? point : best);
+      const near = drawn.map(({ name, points }) => [name, points.reduce(nearer)]);
+      const said = near.map(([name, [px, py]]) => `${spec.x.label} ${number(px)}: ${name} ${number(py)}`);
+      readout.textContent = said.join(" · ");
     });
     picture.addEventListener("pointerleave", () => { readout.textContent = ""; });
     canvas.replaceChildren(picture);

@@ -38,11 +38,29 @@ export function s(tag, props, ...children) {
   return fill(document.createElementNS(SVG, tag), props, children);
 }
 
+export function line(name, x1, y1, x2, y2) {
+  return s("line", { class: name, x1, y1, x2, y2 });
+}
+
+export function text(name, x, y, content, anchor = "start") {
+  return s("text", { class: name, x, y, "text-anchor": anchor }, content);
+}
+
+// A table of rows whose first cell names them; a quiet sentence where there are none.
+export function table(caption, heads, rows, none) {
+  if (!rows.length) return none ? h("p", { class: "scilab-quiet" }, none) : "";
+  return h("table", {}, caption ? h("caption", {}, caption) : null,
+    h("thead", {}, h("tr", {}, heads.map((name) => h("th", { scope: "col" }, name)))),
+    h("tbody", {}, rows.map(([first, ...rest]) => (
+      h("tr", {}, h("th", { scope: "row" }, first), rest.map((text) => h("td", {}, text)))))));
+}
+
 // A mark centred on (x, y). The shapes stay apart at 3 pixels as well as at 12.
 export function mark(shape, x, y, r, props) {
-  if (shape === "square") return s("rect", { x: x - r * 0.9, y: y - r * 0.9, width: r * 1.8, height: r * 1.8, ...props });
-  if (shape === "diamond") return s("path", { d: `M${x} ${y - r * 1.2}L${x + r * 1.2} ${y}L${x} ${y + r * 1.2}L${x - r * 1.2} ${y}Z`, ...props });
-  if (shape === "triangle") return s("path", { d: `M${x} ${y - r * 1.1}L${x + r * 1.1} ${y + r * 0.9}L${x - r * 1.1} ${y + r * 0.9}Z`, ...props });
+  const [a, b, c] = [r * 0.9, r * 1.1, r * 1.2];
+  if (shape === "square") return s("rect", { x: x - a, y: y - a, width: 2 * a, height: 2 * a, ...props });
+  if (shape === "diamond") return s("path", { d: `M${x} ${y - c}L${x + c} ${y}L${x} ${y + c}L${x - c} ${y}Z`, ...props });
+  if (shape === "triangle") return s("path", { d: `M${x} ${y - b}L${x + b} ${y + a}L${x - b} ${y + a}Z`, ...props });
   return s("circle", { cx: x, cy: y, r, ...props });
 }
 

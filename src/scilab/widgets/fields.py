@@ -119,7 +119,7 @@ class Choice(Field):
 
 @dataclass(frozen=True, kw_only=True)
 class Text(Field):
-    """A line of text. ``check(text)`` returns the value meant, or raises ValueError with a sentence for the person."""
+    """A line of text. ``check(text)`` raises ValueError with a sentence for the person where it is not right."""
 
     check: Callable[[str], Any] | None = None
     placeholder: str = ""

@@ -3,13 +3,16 @@ import { h, uniqueId } from "./dom.js";
 
 function control(field, id, changed) {
   if (field.control === "choice") {
-    return h("select", { id, onchange: (event) => changed(event.target.value) },
+    return h("select", { id, onchange: ({ target }) => changed(target.value) },
       field.options.map(({ value, label }) => h("option", { value }, label)));
   }
-  if (field.control === "toggle") return h("input", { id, type: "checkbox", onchange: (event) => changed(event.target.checked) });
-  const limits = field.control === "number" ? { min: field.min, max: field.max, step: field.step, inputmode: "decimal" } : { placeholder: field.placeholder };
-  return h("input", { id, type: field.control === "number" ? "number" : "text", autocomplete: "off", spellcheck: "false", ...limits,
-    oninput: (event) => changed(event.target.validity.badInput ? "not a number" : event.target.value) });
+  if (field.control === "toggle") {
+    return h("input", { id, type: "checkbox", onchange: ({ target }) => changed(target.checked) });
+  }
+  const { min, max, step, placeholder } = field;
+  const kind = field.control === "number" ? { type: "number", min, max, step } : { type: "text", placeholder };
+  return h("input", { id, ...kind, autocomplete: "off", spellcheck: "false",
+    oninput: ({ target }) => changed(target.validity.badInput ? "not a number" : target.value) });
 }
 
 // form(host, ask) → {update(form)}; ask(action, args) sends what was typed.
@@ -33,8 +36,9 @@ export function form(host, ask) {
       const input = control(field, id, (value) => changed(field.name, value));
       const why = h("span", { class: "scilab-why", id: `${id}-why`, "aria-live": "polite" });
       input.setAttribute("aria-describedby", `${id}-why`);
-      const label = h("label", { for: id }, field.label, field.unit ? h("span", { class: "scilab-unit" }, ` (${field.unit})`) : null);
-      const box = h("div", { class: `scilab-field scilab-field-${field.control}`, title: field.help }, label, input, why);
+      const unit = field.unit ? h("span", { class: "scilab-unit" }, ` (${field.unit})`) : "";
+      const box = h("div", { class: `scilab-field scilab-field-${field.control}` },
+        h("label", { for: id }, field.label, unit), input, why);
       parts[field.name] = { box, input, why, help: field.help };
       if (!groups.has(field.group)) groups.set(field.group, []);
       groups.get(field.group).push(box);

@@ -1,11 +1,17 @@
 // The panel: controls and progress on top, settings left, live view right, code and journal below.
 // Everything shown comes from the model's traits, so a page that is loaded again shows the same.
 import { chart } from "./chart.js";
-import { h } from "./dom.js";
+import { h, table } from "./dom.js";
 import { form } from "./form.js";
 import { runs } from "./runs.js";
 
-const BUTTONS = { launch: ["Launch", "starting"], pause: ["Pause", "pausing"], resume: ["Resume", "starting"], stop: ["Stop", "stopping"] };
+const BUTTONS = { // label, and the status shown until the kernel has answered
+  launch: ["Launch", "starting"],
+  pause: ["Pause", "pausing"],
+  resume: ["Resume", "starting"],
+  stop: ["Stop", "stopping"],
+};
+const LATE = "Waiting for the kernel: a cell is running, or the kernel has ended.";
 
 // What difference() in delta.py told, done to a picture.
 export function apply(old, change) {
@@ -33,7 +39,7 @@ function initialize({ model }) {
 // Keeps one chart for each entry of `charts`.
 function charts(host) {
   const kept = new Map();
-  return { update(specs) {
+  function update(specs) {
     for (const [key, made] of kept) {
       if (!(key in specs)) { made.view.stop(); made.box.remove(); kept.delete(key); }
     }
@@ -45,13 +51,8 @@ function charts(host) {
       }
       kept.get(key).view.update(spec);
     }
-  }, stop() { for (const { view } of kept.values()) view.stop(); } };
-}
-
-function pairs(caption, heads, rows, none) {
-  if (!rows.length) return h("p", { class: "scilab-quiet" }, none);
-  return h("table", { class: "scilab-pairs" }, h("caption", {}, caption), h("thead", {}, h("tr", {}, heads.map((name) => h("th", { scope: "col" }, name)))),
-    h("tbody", {}, rows.map(([first, ...rest]) => h("tr", {}, h("th", { scope: "row" }, first), rest.map((text) => h("td", {}, text))))));
+  }
+  return { update, stop() { for (const { view } of kept.values()) view.stop(); } };
 }
 
 // makePanel(view) → what anywidget takes. `view(host, ask)` draws a panel's own keys: {update(picture), stop()}.
@@ -66,27 +67,28 @@ export function makePanel(view) {
       asked += 1;
       const id = `${me}-${asked}`;
       return new Promise((resolve) => {
-        const late = setTimeout(() => { late_.textContent = "Waiting for the kernel: a cell is running, or the kernel has ended."; }, 2000);
-        pending.set(id, (answer) => { clearTimeout(late); late_.textContent = ""; resolve(answer); });
+        const timer = setTimeout(() => { late.textContent = LATE; }, 2000);
+        pending.set(id, (answer) => { clearTimeout(timer); late.textContent = ""; resolve(answer); });
         model.send({ action, args, id }, undefined, buffers);
       });
     }
 
-    function press(action, optimistic) {
-      if (optimistic) showStatus(optimistic, false);
-      return ask(action).then((answer) => { if (!answer.ok) drawHead(); });
+    // A click shows at once; what became of it comes with the next state, a tenth of a second after the answer.
+    function press(action, soon) {
+      showStatus(action === "resume" && model.get("head").status === "paused" ? "running" : soon, false);
+      ask(action).then((answer) => setTimeout(drawHead, answer.ok ? 300 : 0));
     }
 
     const title = h("strong", {});
     const name = h("span", { class: "scilab-run-name" });
     const status = h("span", {});
     const recorded = h("span", { class: "scilab-status scilab-is-recorded" }, "recorded");
-    const buttons = Object.fromEntries(Object.entries(BUTTONS).map(([key, [label, optimistic]]) => [key,
-      h("button", { type: "button", class: `scilab-button-${key}`, onclick: () => press(key, key === "resume" && model.get("head").status === "paused" ? "running" : optimistic) }, label)]));
+    const buttons = Object.fromEntries(Object.entries(BUTTONS).map(([key, [label, soon]]) => [key,
+      h("button", { type: "button", class: `scilab-button-${key}`, onclick: () => press(key, soon) }, label)]));
     const bar = h("progress", { "aria-label": "Progress", max: 1 });
     const progress = h("span", { class: "scilab-progress-text" });
     const sentence = h("span", { class: "scilab-sentence", "aria-live": "polite", role: "status" });
-    const late_ = h("span", { class: "scilab-late", "aria-live": "polite" });
+    const late = h("span", { class: "scilab-late", "aria-live": "polite" });
     const notice = h("div", { class: "scilab-notice" });
     const problem = h("div", { class: "scilab-problem", role: "alert" });
     const settings = h("div");
@@ -99,15 +101,18 @@ export function makePanel(view) {
     const code = h("code", {});
     const copy = h("button", { type: "button", onclick: copyCode }, "Copy");
     const below = h("div");
-    const controls = h("form", { class: "scilab-form", "aria-label": "Settings", onsubmit: (event) => event.preventDefault() }, settings, estimate);
-    const codeBox = h("details", { class: "scilab-fold" }, h("summary", {}, "Code that does the same"), h("div", { class: "scilab-code" }, h("pre", {}, code), copy));
+    const stay = (event) => event.preventDefault();
+    const controls = h("form", { class: "scilab-form", "aria-label": "Settings", onsubmit: stay }, settings, estimate);
+    const codeBox = h("details", { class: "scilab-fold" }, h("summary", {}, "Code that does the same"),
+      h("div", { class: "scilab-code" }, h("pre", {}, code), copy));
     // Keys typed here are the panel's: JupyterLab deletes a cell on “d d” where a button of an output has the focus.
-    const root = h("section", { class: "scilab-panel", "data-lm-suppress-shortcuts": "true", onkeydown: (event) => event.stopPropagation() },
+    const keep = (event) => event.stopPropagation();
+    const root = h("section", { class: "scilab-panel", "data-lm-suppress-shortcuts": "true", onkeydown: keep },
       h("header", { class: "scilab-head" },
         h("div", { class: "scilab-title" }, title, name, status, recorded),
-        h("div", { class: "scilab-buttons", role: "toolbar", "aria-label": "Run" }, Object.values(buttons)),
+        h("div", { class: "scilab-buttons", role: "group", "aria-label": "Run" }, Object.values(buttons)),
         h("div", { class: "scilab-progress" }, bar, progress),
-        h("div", { class: "scilab-says" }, sentence, late_), notice),
+        h("div", { class: "scilab-says" }, sentence, late), notice),
       problem, h("div", { class: "scilab-body" }, controls, live, compared), codeBox, below);
 
     const fields = form(settings, ask);
@@ -118,7 +123,9 @@ export function makePanel(view) {
 
     function copyCode() {
       const said = (text) => { copy.textContent = text; setTimeout(() => { copy.textContent = "Copy"; }, 1500); };
-      navigator.clipboard.writeText(code.textContent).then(() => said("Copied"), () => said("Select it and press Ctrl+C"));
+      const byHand = () => said("Select it and press Ctrl+C"); // no clipboard without a secure address
+      if (navigator.clipboard) navigator.clipboard.writeText(code.textContent).then(() => said("Copied"), byHand);
+      else byHand();
     }
 
     function showStatus(word, settled) {
@@ -139,34 +146,34 @@ export function makePanel(view) {
         button.disabled = !head.buttons[key].on;
         button.title = head.buttons[key].why;
       }
-      const active = head.progress.fraction !== null;
-      if (active) bar.value = head.progress.fraction;
+      if (head.progress.fraction !== null) bar.value = head.progress.fraction;
       else if (head.status === "starting" || head.status === "running") bar.removeAttribute("value");
       else bar.value = 0;
       progress.textContent = head.progress.text;
       if (sentence.textContent !== head.sentence) sentence.textContent = head.sentence;
       const { text, buttons: offers = [] } = head.notice;
       notice.hidden = !text;
-      notice.replaceChildren(text || "", ...offers.map(({ label, action, args }) => h("button", { type: "button", onclick: () => ask(action, args) }, label)));
+      notice.replaceChildren(text || "", ...offers.map(({ label, action, args }) => (
+        h("button", { type: "button", onclick: () => ask(action, args) }, label))));
     }
 
     function drawForm() {
       const next = model.get("form");
       if (!next.fields) return;
-      const fixed = next.fields.length === 0;
       fields.update(next);
-      if (fixed) {
-        settings.replaceChildren(...(next.settings.length ? [pairs("Settings, made by code", ["Setting", "Value"], next.settings, "")] : []),
-          ...(model.get("head").buttons.launch.on || next.locked ? [] : [h("button", { type: "button", onclick: () => ask("new") }, "New run")]));
+      if (!next.fields.length) {
+        settings.replaceChildren(table("Settings, made by code", ["Setting", "Value"], next.settings, ""),
+          next.new ? h("button", { type: "button", onclick: () => ask("new") }, "New run") : "");
       }
-      controls.hidden = fixed && !next.settings.length;
+      controls.hidden = !next.fields.length && !next.settings.length;
       estimate.textContent = next.estimate.text || "";
       estimate.classList.toggle("scilab-warning", next.estimate.fits === false);
     }
 
     function drawPicture() {
       const picture = model.get("picture");
-      tiles.replaceChildren(...(picture.tiles || []).map(({ label, value, help }) => h("div", { title: help || "" }, h("div", { class: "scilab-tile-label" }, label), h("div", { class: "scilab-tile-value" }, value))));
+      tiles.replaceChildren(...(picture.tiles || []).map(({ label, value, help }) => h("div", { title: help || "" },
+        h("div", { class: "scilab-tile-label" }, label), h("div", { class: "scilab-tile-value" }, value))));
       drawn.update(picture.charts || {});
       if (mine) mine.update(picture);
     }
@@ -181,19 +188,22 @@ export function makePanel(view) {
       if (!on) { compared.replaceChildren(); return; }
       const place = h("div", { class: "scilab-charts" });
       overlaid = charts(place);
-      compared.replaceChildren(h("div", { class: "scilab-compared" }, h("strong", {}, `${both.names[0]} and ${both.names[1]}`),
-        h("button", { type: "button", onclick: () => ask("uncompare") }, "Close comparison")),
-        place, pairs("Results", ["", ...both.names], both.numbers, "Neither has results yet."),
-        pairs("Settings that differ", ["Setting", ...both.names], both.settings, "Their settings are the same."));
+      compared.replaceChildren(
+        h("div", { class: "scilab-compared" }, h("strong", {}, both.names.join(" and ")),
+          h("button", { type: "button", onclick: () => ask("uncompare") }, "Close comparison")),
+        place,
+        table("Results", ["", ...both.names], both.numbers, "Neither has results yet."),
+        table("Settings that differ", ["Setting", ...both.names], both.settings, "Their settings are the same."));
       overlaid.update(both.charts);
     }
 
     function drawProblem() {
       const { message, details } = model.get("problem");
       problem.hidden = !message;
-      problem.replaceChildren(...(message ? [h("div", { class: "scilab-problem-line" }, h("span", {}, message),
-        h("button", { type: "button", title: "Hide this message", onclick: () => ask("dismiss") }, "Dismiss")),
-        ...(details ? [h("details", {}, h("summary", {}, "Details"), h("pre", {}, details))] : [])] : []));
+      problem.replaceChildren(
+        h("div", { class: "scilab-problem-line" }, h("span", {}, message || ""),
+          h("button", { type: "button", title: "Hide this message", onclick: () => ask("dismiss") }, "Dismiss")),
+        details ? h("details", {}, h("summary", {}, "Details"), h("pre", {}, details)) : "");
     }
 
     function drawRest() {
@@ -210,14 +220,18 @@ export function makePanel(view) {
       }
     }
 
-    const watched = { head: [drawHead, drawForm], form: [drawForm], picture: [drawPicture], comparison: [drawComparison], problem: [drawProblem], code: [drawRest], runs: [drawRest] };
-    const bound = Object.entries(watched).flatMap(([trait, draws]) => draws.map((draw) => [`change:${trait}`, draw]));
-    for (const [event, draw] of bound) model.on(event, draw);
+    const watched = {
+      head: drawHead, form: drawForm, picture: drawPicture, comparison: drawComparison, problem: drawProblem,
+      code: drawRest, runs: drawRest,
+    };
+    for (const [trait, draw] of Object.entries(watched)) {
+      model.on(`change:${trait}`, draw);
+      draw();
+    }
     model.on("msg:custom", heard);
-    for (const draw of [drawHead, drawForm, drawPicture, drawComparison, drawProblem, drawRest]) draw();
     el.append(root);
     return () => {
-      for (const [event, draw] of bound) model.off(event, draw);
+      for (const [trait, draw] of Object.entries(watched)) model.off(`change:${trait}`, draw);
       model.off("msg:custom", heard);
       for (const part of [fields, drawn, mine, overlaid]) part?.stop?.();
     };

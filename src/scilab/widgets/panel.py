@@ -70,8 +70,8 @@ class Panel(Acting, Browsing, Showing, anywidget.AnyWidget):
 
     def __init__(self, subject: Any = None, *, journal: Journal | str | Path | None = None):
         if subject is not None and self.kind and getattr(subject, "kind", None) != self.kind:
-            told = getattr(subject, "kind", None) or type(subject).__name__
-            raise ValueError(f"{type(self).__name__} shows runs of kind {self.kind!r}, and launches such; given: {told}")
+            given = getattr(subject, "kind", None) or type(subject).__name__
+            raise ValueError(f"{type(self).__name__} shows and launches runs of kind {self.kind!r}; given: {given}")
         super().__init__()
         self._lock = threading.RLock()  # held while state is read or replaced, never while a run is waited for
         self._typed: dict[str, Any] = {}

@@ -72,15 +72,15 @@ class Showing:
         return {"text": f"“{run.name}” {what}.", "buttons": offers}
 
     def _form_state(self, status: str) -> dict:
-        form, fixed = self._form, self._fixed()
-        locked = status in words.ACTIVE
+        form, fixed, locked = self._form, self._fixed(), status in words.ACTIVE
         return {"fields": [] if fixed else [field.describe() for field in self.fields],
                 "locked": "Settings are fixed while the run goes on." if locked else "",
                 "typed": {field.name: self._typed.get(field.name, field.default) for field in self.fields},
                 "errors": form.errors, "disabled": form.disabled,
                 "reasons": {name: {str(value): why for value, why in of.items()} for name, of in form.reasons.items()},
                 "estimate": {} if fixed or locked or form.errors else self._cost,
-                "settings": [list(pair) for pair in plain_settings(self._settings).items()] if fixed else []}
+                "settings": [list(pair) for pair in plain_settings(self._settings).items()] if fixed else [],
+                "new": fixed and not locked and self._run is not None and bool(self.fields)}
 
     def _problem(self) -> dict:
         run = self._run

@@ -1,5 +1,5 @@
-// A tree by tiers, root on top; a tier of many nodes comes as groups of counts. See federation_picture.py for the letters.
-import { STATES, fitted, h, mark, s } from "./dom.js";
+// A tree by tiers, root on top; a tier of many nodes comes as groups of counts. See federation_picture.py.
+import { STATES, fitted, h, line, mark, s, text } from "./dom.js";
 
 const ROW = 64;
 const LABELS = 132; // pixels on the left for the names of the tiers
@@ -8,19 +8,23 @@ const ORDER = ["d", "f", "g", "t", "w"];
 // What a tier's nodes are doing, counted.
 function totals(tier) {
   const sum = {};
-  for (const part of typeof tier.now === "string" ? [...tier.now].map((state) => ({ [state]: 1 })) : tier.now) {
-    for (const [state, n] of Object.entries(part)) sum[state] = (sum[state] || 0) + n;
+  for (const part of tier.now) { // a letter for each node, or counts for each group
+    for (const [state, n] of typeof part === "string" ? [[part, 1]] : Object.entries(part)) {
+      sum[state] = (sum[state] || 0) + n;
+    }
   }
   return sum;
 }
 
 function counted(states) {
-  return ORDER.filter((state) => states[state]).map((state) => `${states[state].toLocaleString("en")} ${STATES[state].word}`);
+  const there = ORDER.filter((state) => states[state]);
+  return there.map((state) => `${states[state].toLocaleString("en")} ${STATES[state].word}`);
 }
 
 // The bottom tier is spread evenly; above it each parent stands over the middle of its children.
 function positions(tiers, width) {
-  const at = tiers.map(({ now }) => Array.from(now, (_, i) => LABELS + ((width - LABELS - 12) * (i + 0.5)) / now.length));
+  const room = width - LABELS - 12;
+  const at = tiers.map(({ now }) => Array.from(now, (_, i) => LABELS + (room * (i + 0.5)) / now.length));
   for (let row = tiers.length - 2; row >= 0; row -= 1) {
     const middles = at[row].map((_, i) => {
       const xs = at[row + 1].filter((_x, j) => tiers[row + 1].parents[j] === i);
@@ -33,9 +37,10 @@ function positions(tiers, width) {
 
 function node(label, state, x, y, r) {
   const { colour, shape, letter, word, means } = STATES[state];
+  const fill = shape === "ring" ? "var(--scilab-ground)" : colour;
   return s("g", {}, s("title", {}, `${label}: ${word}${means ? ` (${means})` : ""}`),
-    mark(shape, x, y, r, { fill: shape === "ring" ? "var(--scilab-ground)" : colour, stroke: colour, "stroke-width": 1.5 }),
-    letter && r >= 7 ? s("text", { class: "scilab-letter", x, y: y + 4, "text-anchor": "middle" }, letter) : null);
+    mark(shape, x, y, r, { fill, stroke: colour, "stroke-width": 1.5 }),
+    letter && r >= 7 ? text("scilab-letter", x, y + 4, letter, "middle") : null);
 }
 
 function bar(states, x, y, width) {
@@ -45,10 +50,11 @@ function bar(states, x, y, width) {
   let from = x - width / 2;
   for (const state of ORDER) {
     const share = (width * (states[state] || 0)) / total;
-    if (share > 0 && state !== "w") drawn.append(s("rect", { x: from, y: y - 9, width: share, height: 18, fill: STATES[state].colour }));
+    const fill = STATES[state].colour;
+    if (share > 0 && state !== "w") drawn.append(s("rect", { x: from, y: y - 9, width: share, height: 18, fill }));
     from += share;
   }
-  if (width > 30) drawn.append(s("text", { class: "scilab-tick", x, y: y + 21, "text-anchor": "middle" }, total.toLocaleString("en")));
+  if (width > 30) drawn.append(text("scilab-tick", x, y + 21, total.toLocaleString("en"), "middle"));
   return drawn;
 }
 
@@ -66,18 +72,22 @@ export function tree(host) {
     const sums = tiers.map(totals);
     const y = (row) => row * ROW + 26;
     const told = tiers.map((tier, row) => `${tier.label}: ${counted(sums[row]).join(", ")}`);
-    const picture = s("svg", { width, height: Math.max(0, tiers.length * ROW - 8), role: "img", "aria-label": `Tree. ${told.join(". ")}.` });
+    const height = Math.max(0, tiers.length * ROW - 8);
+    const picture = s("svg", { width, height, role: "img", "aria-label": `Tree. ${told.join(". ")}.` });
     tiers.forEach(({ parents }, row) => parents.forEach((parent, i) => {
       for (const x of row === 0 ? [] : parent === null ? at[row - 1] : [at[row - 1][parent]]) {
-        picture.append(s("line", { class: "scilab-edge", x1: x, y1: y(row - 1), x2: at[row][i], y2: y(row) }));
+        picture.append(line("scilab-edge", x, y(row - 1), at[row][i], y(row)));
       }
     }));
     tiers.forEach((tier, row) => {
       const slot = (width - LABELS - 12) / tier.now.length;
-      picture.append(s("text", { class: "scilab-tier", x: 0, y: y(row) - 2 }, tier.label));
-      counted(sums[row]).slice(0, 2).forEach((text, line) => picture.append(s("text", { class: "scilab-tick", x: 0, y: y(row) + 12 + line * 12 }, text)));
-      at[row].forEach((x, i) => picture.append(tier.labels ? node(tier.labels[i], tier.now[i], x, y(row), Math.max(2.5, Math.min(10, slot / 2 - 1)))
-        : bar(tier.now[i], x, y(row), Math.max(3, slot - Math.min(6, slot / 4)))));
+      const [r, wide] = [Math.max(2.5, Math.min(10, slot / 2 - 1)), Math.max(3, slot - Math.min(6, slot / 4))];
+      picture.append(text("scilab-tier", 0, y(row) - 2, tier.label));
+      counted(sums[row]).slice(0, 2).forEach((words, i) => {
+        picture.append(text("scilab-tick", 0, y(row) + 12 * (i + 1), words));
+      });
+      at[row].forEach((x, i) => picture.append(tier.labels
+        ? node(tier.labels[i], tier.now[i], x, y(row), r) : bar(tier.now[i], x, y(row), wide)));
     });
     keys.replaceChildren(...ORDER.filter((state) => sums.some((sum) => sum[state])).map((state) => {
       const { word, colour, shape } = STATES[state];
