@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from lab_page import LabPage
 from lab_server import serve
+from panel_page import Shown, pages  # noqa: F401
 from playwright.sync_api import sync_playwright
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
@@ -49,3 +50,18 @@ def lab_page(chromium, lab_server):
         page = context.new_page()
         page.set_default_timeout(20_000)
         yield LabPage(page, lab_server)
+
+
+@pytest.fixture
+def shown(chromium, pages):  # noqa: F811
+    """shown(panel) draws a panel in the browser; see panel_page.Shown."""
+    tabs = []
+
+    def show(panel, width=1100):
+        tabs.append(Shown(chromium.new_page(viewport={"width": width, "height": 900}), panel, pages))
+        return tabs[-1]
+
+    yield show
+    for tab in tabs:
+        tab.page.close()
+        assert tab.errors == []

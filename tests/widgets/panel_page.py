@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 
+import comm
+import pytest
+
 
 def changed(old, change):
     """What panel.js does with a change: the independent half of delta.difference."""
@@ -119,3 +122,16 @@ class Shown:
 
     def text(self, selector):
         return self.page.locator(selector).first.inner_text()
+
+
+@pytest.fixture
+def pages(monkeypatch):
+    """{comm id: Page} of the panels made in the test."""
+    made: dict[str, Page] = {}
+
+    def publish_msg(self, msg_type, data=None, metadata=None, buffers=None, **keys):
+        if msg_type in ("comm_open", "comm_msg"):
+            made.setdefault(self.comm_id, Page()).take(data, buffers)
+
+    monkeypatch.setattr(comm.DummyComm, "publish_msg", publish_msg)
+    return made
