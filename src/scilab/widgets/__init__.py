@@ -4,6 +4,7 @@ from .estimate import Estimate
 from .federation import FederationWidget
 from .fields import Choice, Number, Text, Toggle
 from .health import health
+from .journal import JournalWidget
 from .panel import Panel
 from .recorded import recorded
 
@@ -11,6 +12,7 @@ __all__ = [
     "Choice",
     "Estimate",
     "FederationWidget",
+    "JournalWidget",
     "Number",
     "Panel",
     "Text",

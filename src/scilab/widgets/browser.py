@@ -45,6 +45,9 @@ def differing(first: dict, second: dict, labels: dict[str, str]) -> list[list[st
 class Browsing:
     """The actions of a panel (`do_…`) that concern stored runs. Each is called in the panel's worker thread."""
 
+    def _rows(self) -> list[dict]:
+        return rows(self._stored, self.kind, self.unit)
+
     def do_open(self, id: str) -> None:
         """Show a run as it was, or follow it where it still goes on."""
         run = self._find(id)

@@ -23,7 +23,7 @@ from scilab.runs import Journal, Run
 from . import words
 from .acting import Acting, Launched
 from .assets import bundle
-from .browser import Browsing, rows
+from .browser import Browsing
 from .delta import difference
 from .estimate import Estimate, free_memory
 from .fields import Field, judge
@@ -243,7 +243,7 @@ class Panel(Acting, Browsing, Showing, anywidget.AnyWidget):
                 self._broken = {"message": f"The run cannot be drawn: {error}", "details": traceback.format_exc()}
             head = self._head()
             shown = self._run.id if self._run is not None else ""
-            found = {"rows": rows(self._stored, self.kind, self.unit), "count": len(self._stored), "shown": shown}
+            found = {"rows": self._rows(), "count": len(self._stored), "shown": shown}
             state = {"head": head, "form": self._form_state(head["status"]), "problem": self._problem(),
                      "comparison": self._comparison, "runs": found | {"size": self._size}, "code": self._code()}
             public = {key: value for key, value in self._drawn.items() if not key.startswith("_")}
