@@ -39,7 +39,7 @@ def test_a_mistake_stands_beside_its_field_and_launch_says_why_not(shown):
     tab = shown(CounterPanel())
     tab.type("Steps", "0")
     field = tab.page.locator(".scilab-wrong")
-    assert field.locator(".scilab-why").inner_text() == "A whole number from 1 to 100000; given 0."
+    assert field.locator(".scilab-why").inner_text() == "A whole number from 1 to 100,000; given 0."
     steps = tab.page.get_by_label("Steps")
     assert steps.get_attribute("aria-invalid") == "true"
     assert steps.get_attribute("aria-describedby") == field.locator(".scilab-why").get_attribute("id")

@@ -99,6 +99,7 @@ class Shown:
             for sent in self.page.evaluate("() => sent.splice(0)"):
                 self.panel._handle_custom_msg(sent["content"], [bytes(each) for each in sent["buffers"]])
             self.panel._worker.submit(lambda: None).result()  # all that was asked for is done
+            held = until()  # asked first, so that the page gets what made it true
             self.panel._flush()
             while self.seen < len(self.wire.messages):
                 data, self.seen = self.wire.messages[self.seen], self.seen + 1
@@ -106,7 +107,7 @@ class Shown:
                     self.page.evaluate("state => model.take(state)", data["state"])
                 else:
                     self.page.evaluate("content => model.fire('msg:custom', content, [])", data["content"])
-            if not self.page.evaluate("() => sent.length") and until():
+            if held and not self.page.evaluate("() => sent.length"):
                 return self
             assert time.monotonic() < deadline, "it did not come about"
             self.page.wait_for_timeout(20)

@@ -19,15 +19,15 @@ def test_a_whole_number_is_read(typed, value):
 
 
 @pytest.mark.parametrize(("typed", "sentence"), [
-    ("0", "A whole number from 1 to 2048; given 0."),
-    ("2049", "A whole number from 1 to 2048; given 2049."),
-    ("2.5", "A whole number from 1 to 2048; given 2.5."),
-    ("many", "A whole number from 1 to 2048; “many” is not a number."),
-    ("nan", "A whole number from 1 to 2048; “nan” is not a number."),
-    ("inf", "A whole number from 1 to 2048; “inf” is not a number."),
-    ("", "A whole number from 1 to 2048; nothing is given."),
-    (None, "A whole number from 1 to 2048; nothing is given."),
-    (True, "A whole number from 1 to 2048; “True” is not a number."),
+    ("0", "A whole number from 1 to 2,048; given 0."),
+    ("2049", "A whole number from 1 to 2,048; given 2049."),
+    ("2.5", "A whole number from 1 to 2,048; given 2.5."),
+    ("many", "A whole number from 1 to 2,048; “many” is not a number."),
+    ("nan", "A whole number from 1 to 2,048; “nan” is not a number."),
+    ("inf", "A whole number from 1 to 2,048; “inf” is not a number."),
+    ("", "A whole number from 1 to 2,048; nothing is given."),
+    (None, "A whole number from 1 to 2,048; nothing is given."),
+    (True, "A whole number from 1 to 2,048; “True” is not a number."),
 ])  # fmt: skip
 def test_what_is_no_such_number_says_what_is_allowed(typed, sentence):
     form = judge([DEVICES], {"devices": typed})

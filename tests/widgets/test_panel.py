@@ -119,7 +119,7 @@ def test_what_cannot_be_done_says_why_and_does_nothing():
         assert panel.problem == {"message": why, "details": ""}
     assert panel.act("set", values={"stairs": 3})["message"].startswith("There is no field 'stairs'; there are steps,")
     panel.set(steps="0", colour="infrared")
-    assert panel.form["errors"] == {"steps": "A whole number from 1 to 100000; given 0.",
+    assert panel.form["errors"] == {"steps": "A whole number from 1 to 100,000; given 0.",
                                     "colour": "This machine cannot show it."}
     assert panel.form["typed"]["steps"] == "0"
     assert panel.head["buttons"]["launch"] == {"on": False, "why": "To be put right first: Steps, Colour."}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import importlib
 import json
 import secrets
 import threading
@@ -342,7 +343,6 @@ class Run(Shown):
         self.capability.load_state_dict(checkpoint.from_bytes(state))
 
 
-@atexit.register
 def _leave() -> None:
     """The interpreter exits: let capabilities close what they hold, for a second at most."""
     runs = list(_unfinished)
@@ -355,3 +355,9 @@ def _leave() -> None:
     deadline = time.monotonic() + 1.0
     for run in runs:
         run._ended.wait(max(0.0, deadline - time.monotonic()))
+
+
+# Before the thread pools of concurrent.futures are shut, which is before atexit: a capability that could submit nothing
+# any more would seem to have failed. Their module is imported first, because the last to register is the first called.
+importlib.import_module("concurrent.futures.thread")
+getattr(threading, "_register_atexit", atexit.register)(_leave)

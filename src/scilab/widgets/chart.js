@@ -4,7 +4,7 @@ import { COLOURS, fitted, h, line, mark, number, s, text } from "./dom.js";
 const SHAPES = ["circle", "square", "triangle", "diamond"];
 const DASHES = ["", "7 3", "2 3"];
 const HEIGHT = 190;
-const EDGE = { left: 52, right: 12, top: 8, bottom: 38 };
+const EDGE = { left: 60, right: 12, top: 8, bottom: 38 };
 const MARKERS = 30; // of a series; more would run together
 
 export function ticks(low, high, wanted, whole) {

@@ -81,11 +81,11 @@ class Number(Field):
         what = "A whole number" if self.integer else "A number"
         low, high = self.minimum > -math.inf, self.maximum < math.inf
         if low and high:
-            what += f" from {self.minimum:g} to {self.maximum:g}"
+            what += f" from {self.minimum:,.12g} to {self.maximum:,.12g}"
         elif low:
-            what += f" of at least {self.minimum:g}"
+            what += f" of at least {self.minimum:,.12g}"
         elif high:
-            what += f" of at most {self.maximum:g}"
+            what += f" of at most {self.maximum:,.12g}"
         return what
 
     def describe(self) -> dict:

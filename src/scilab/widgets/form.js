@@ -15,7 +15,7 @@ function control(field, id, changed) {
     oninput: ({ target }) => changed(target.validity.badInput ? "not a number" : target.value) });
 }
 
-// form(host, ask) → {update(form)}; ask(action, args) sends what was typed.
+// form(host, ask) → {update(form), flush(), stop()}; ask(action, args) sends what was typed, flush() at once.
 export function form(host, ask) {
   let shape = "";
   let parts = {};
@@ -25,7 +25,13 @@ export function form(host, ask) {
   function changed(name, value) {
     typed[name] = value;
     clearTimeout(waiting);
-    waiting = setTimeout(() => { ask("set", { values: typed }); typed = {}; }, 120);
+    waiting = setTimeout(flush, 120);
+  }
+
+  function flush() {
+    clearTimeout(waiting);
+    if (Object.keys(typed).length) ask("set", { values: typed });
+    typed = {};
   }
 
   function build(fields) {
@@ -70,5 +76,5 @@ export function form(host, ask) {
     }
   }
 
-  return { update, stop: () => clearTimeout(waiting) };
+  return { update, flush, stop: () => clearTimeout(waiting) };
 }

@@ -75,6 +75,7 @@ export function makePanel(view) {
 
     // A click shows at once; what became of it comes with the next state, a tenth of a second after the answer.
     function press(action, soon) {
+      fields.flush(); // what was typed a moment ago counts
       showStatus(action === "resume" && model.get("head").status === "paused" ? "running" : soon, false);
       ask(action).then((answer) => setTimeout(drawHead, answer.ok ? 300 : 0));
     }
