@@ -61,10 +61,11 @@ def test_an_act_is_answered_before_the_kernel_is(shown):
     tab.type("Steps", "100000")
     tab.type("Time per step", "0.01")
     tab.press("Launch", until=lambda: tab.panel.head["status"] == "running")
-    for button, word in (("Pause", "pausing"), ("Resume", "running"), ("Stop", "stopping")):
+    acts = {"Pause": ("pausing", "paused"), "Resume": ("running", "running"), "Stop": ("stopping", "stopped")}
+    for button, (word, end) in acts.items():
         tab.page.get_by_role("button", name=button).first.click()
         assert tab.text(".scilab-title .scilab-status") in (word, f"{word}…")  # nothing has gone to the kernel yet
-        tab.settle(until=lambda word=word: tab.panel.head["status"] in ("paused", "running", "stopped"))
+        tab.settle(until=lambda end=end: tab.panel.head["status"] == end)
     assert tab.panel.wait(20) == "stopped"
 
 
