@@ -22,7 +22,7 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line(f"not run: tests/cluster, which needs {', '.join(_missing)}", yellow=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def slurm():
     with one_node_slurm.OneNodeSlurm() as cluster:
         yield cluster
