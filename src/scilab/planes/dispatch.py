@@ -39,6 +39,7 @@ class Dispatch:
         self._sent: dict[int, Task] = {}
         self._given_up: dict[tuple[int, int], list] = {}
         self._heard = time.monotonic()
+        self._in_vain = 0
 
     @property
     def store(self) -> Store:
@@ -127,9 +128,12 @@ class Dispatch:
         if error is not None:
             self._trouble(task, error)
             return
-        report: Report = future.result()
+        self.pool.answered, self._in_vain = True, 0
+        report: Report = pickle.loads(future.result()) if self.pool.processes else future.result()
         edges, created = report.edges
-        self.store.add_edges(edges)
+        # The data plane is made when first used: an engine without one need not import it.
+        if edges:
+            self.store.add_edges(edges)
         task.session.cache.update(hits=report.hits, misses=report.misses)
         if report.failure is not None:
             failure = Failure(*report.failure)

@@ -211,11 +211,13 @@ class Engine(Dispatch):
                 self._given_up[task.number, task.attempts][2] = True
                 self.pool.drop(task, hard=True)
         problem = self.pool.health()
-        if problem is None and self.pool.restartable and sent and time.monotonic() - self._heard > SILENCE_S:
-            doing = self.pool.doing()
-            recent = min(now - task.sent for task in sent) < SILENCE_S
-            if doing and not recent and not any(doing.values()):
-                problem = f"no result for {SILENCE_S:g} s although all workers are idle"
+        # Before the first answer the workers may still be starting, on a busy machine for long.
+        silence = SILENCE_S if self.pool.answered else 10 * SILENCE_S
+        if problem is None and self.pool.restartable and sent and time.monotonic() - self._heard > silence:
+            recent = min(now - task.sent for task in sent) < silence
+            # No worker at all, too: those that replaced the dead may wait for a lock before their first task.
+            if not recent and not any(self.pool.doing().values()):
+                problem = f"no result for {silence:g} s although all workers are idle"
         if problem is not None:
             self._restart(problem)
 
@@ -238,10 +240,12 @@ class Engine(Dispatch):
             if not self.pool.restartable:
                 self._fail(f"{self.name} cannot go on: {problem}; mend that and make a new engine")
                 return
-            if self.restarts >= RESTARTS:
-                self._fail(f"{self.name} broke {self.restarts + 1} times, last: {problem}; make a new engine")
+            if self._in_vain >= RESTARTS:
+                text = f"{self.name} broke {self._in_vain + 1} times without a result between, last: {problem}"
+                self._fail(f"{text}; make a new engine")
                 return
             self.restarts += 1
+            self._in_vain += 1
             self.state = "starting"
             self._ready.clear()
             old, self.pool = self.pool, self._make_pool()

@@ -17,7 +17,8 @@ POOL = "parsl.executors.high_throughput.process_worker_pool"
 def main() -> None:
     """Put the fork server in place of Parsl's spawn context, then be Parsl's pool."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([POOL, "scilab.planes.worker", *os.environ.get("SCILAB_PRELOAD", "").split()])
+    wanted = os.environ.get("SCILAB_PRELOAD", "").split()
+    context.set_forkserver_preload([POOL, "scilab.planes.worker", *wanted, "scilab.planes.frozen"])
     # Now, so that it imports while this process imports the same.
     multiprocessing.forkserver.ensure_running()
     import parsl.multiprocessing as parsl_context

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import shlex
 import signal
 import socket
@@ -15,6 +16,8 @@ import threading
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from . import worker
 from .scratch import scratch_folder
@@ -33,6 +36,9 @@ def usable_cores() -> int:
 
 def visible_gpus() -> list[str]:
     """CUDA devices by index, empty where there is none; does not initialise CUDA (forks must stay possible)."""
+    # Importing torch takes a second of CPU: not for a machine without a driver (Nvidia's, WSL's, AMD's).
+    if "torch" not in sys.modules and not any(map(os.path.exists, ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd"))):
+        return []
     with contextlib.suppress(ImportError):
         import torch
 
@@ -52,6 +58,7 @@ class Pool:
 
     processes = True
     restartable = True
+    answered = False
     executor: Any = None
 
     def __init__(self, workers: int, given: Store | None = None) -> None:
@@ -91,7 +98,7 @@ class Pool:
         # A task that moves data needs the connector; importing it is not the task's own time.
         connector = task.session.engine.store.place.connector if task.uses or task.outputs else ""
         notes = (task.number, task.attempts, task.timeout_s, str(self.folder), connector)
-        return self._submit(worker.run_sent, (notes, function, call))
+        return self._submit(worker.run_sent, (pickle.dumps((notes, function, call)),))
 
     def _submit(self, function: Any, args: tuple) -> Future:
         # DataFlowKernel.submit is not thread-safe, and completions are sent on from Parsl's own threads.
@@ -112,6 +119,11 @@ class Pool:
         """What each worker process says it is at: {"host~pid": (task, attempt) or None when idle}."""
         found = {}
         for file in self.folder.glob("worker-*"):
+            host, _, pid = file.name.removeprefix("worker-").rpartition("~")
+            # A worker that was killed at a task would look busy for ever.
+            if host == socket.gethostname() and not psutil.pid_exists(int(pid)):
+                file.unlink(missing_ok=True)
+                continue
             with contextlib.suppress(OSError, ValueError):
                 words = file.read_text().split()
                 found[file.name.removeprefix("worker-")] = None if words == ["idle"] else (int(words[0]), int(words[1]))

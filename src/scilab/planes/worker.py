@@ -7,6 +7,7 @@ import faulthandler
 import hashlib
 import importlib
 import os
+import pickle
 import signal
 import socket
 import sys
@@ -15,7 +16,6 @@ import time
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -112,14 +112,16 @@ def run(function: Callable, args: tuple, kwargs: dict, began: list) -> Report:
     return _report(value, failure, started, name)
 
 
-def run_sent(notes: tuple[int, int, float | None, str, str], function: bytes | Key, call: bytes) -> Report:
+def run_sent(sent: bytes) -> bytes:
     """Run one task that was sent as bytes to this worker process.
 
-    ``notes`` are the task's number, attempt and time limit, a folder for the board, and the module path of the
-    connector the task will need ("" for none). On its board the worker says what it is doing, if it can write
-    there: the kernel reads it to reach a task that must be given up, and to learn of one that ended its process.
+    With the function and its arguments come the task's number, attempt and time limit, a folder for the board, and the
+    module path of the connector the task will need ("" for none). On its board the worker says what it is doing, if it
+    can write there: the kernel reads it to reach a task that must be given up, and to learn of one that ended its
+    process.
     """
-    number, attempt, timeout_s, folder, connector = notes
+    # Bytes both ways: Parsl's own serialiser (dill, in Python) takes five times as long as pickle for what is inside.
+    (number, attempt, timeout_s, folder, connector), function, call = pickle.loads(sent)
     if connector:
         importlib.import_module(connector.rpartition(".")[0])
     name = f"{socket.gethostname()}:{os.getpid()}"
@@ -159,7 +161,7 @@ def run_sent(notes: tuple[int, int, float | None, str, str], function: bytes | K
     # Again here: the limit may have struck inside its own clean-up.
     faulthandler.cancel_dump_traceback_later()
     board.idle()
-    return _report(value, failure, started, name)
+    return cloudpickle.dumps(_report(value, failure, started, name))
 
 
 def _function(function: bytes | Key) -> Callable:
@@ -202,15 +204,15 @@ class _Board:
     """One small file per worker process: the task it is at, or "idle"."""
 
     def __init__(self, folder: str, number: int, attempt: int) -> None:
-        self.folder = Path(folder)
+        self.folder = folder
         self.number, self.attempt = number, attempt
         self._say(f"{number} {attempt}")
 
     def dropped(self) -> bool:
-        return (self.folder / f"dropped-{self.number}").exists()
+        return os.path.exists(f"{self.folder}/dropped-{self.number}")
 
     def late_file(self) -> Any:
-        return open(self.folder / f"late-{self.number}-{self.attempt}", "w")
+        return open(f"{self.folder}/late-{self.number}-{self.attempt}", "w")
 
     def idle(self) -> None:
         self._say("idle")
@@ -219,9 +221,9 @@ class _Board:
         # On a cluster without a shared file system there is no board: tasks run all the same.
         with contextlib.suppress(OSError):
             descriptor = getattr(_local, "board", None)
-            if descriptor is None or descriptor[0] != str(self.folder):
-                path = self.folder / f"worker-{socket.gethostname()}~{os.getpid()}"
-                descriptor = _local.board = (str(self.folder), os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+            if descriptor is None or descriptor[0] != self.folder:
+                path = f"{self.folder}/worker-{socket.gethostname()}~{os.getpid()}"
+                descriptor = _local.board = (self.folder, os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
             os.pwrite(descriptor[1], text.ljust(32).encode(), 0)
 
 
