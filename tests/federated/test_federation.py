@@ -10,7 +10,7 @@ from federated_cases import Net, close, data, finished, given, ragged, reference
 from torch import nn
 
 import scilab.federated.federation as module
-from scilab.federated import DeviceFinished, FedAvg, Federation, RoundStarted, Topology, dirichlet
+from scilab.federated import DeviceFinished, FedAdam, FedAvg, Federation, FedProx, RoundStarted, Topology, dirichlet
 from scilab.models import build
 from scilab.planes import Engine
 
@@ -258,6 +258,12 @@ def test_a_drawn_tree_replaces_devices_and_fanouts():
             lambda: Federation(Net(), (data()[0] / 0, data()[1]), Topology.flat(2)),
             "train holds NaN or infinity in its inputs",
         ),
+        (lambda: _federation(strategy="fedavgg"), "no strategy 'fedavgg'; take fedavg, fedsgd, fedprox, fedadam"),
+        (lambda: FedAvg(fraction=1.5), "fraction must be above 0 and at most 1, got 1.5; 0.1 asks every tenth device"),
+        (lambda: FedAvg(clip=0.0), "clip must be a positive number, or None for no limit, got 0.0"),
+        (lambda: FedAvg(noise=1.0), "noise 1.0 is in multiples of clip, and there is no clip"),
+        (lambda: FedProx(mu=-1.0), "mu must be a number from 0, got -1.0"),
+        (lambda: FedAdam(beta2=1.0), "beta2 must be at least 0 and below 1, got 1.0"),
         (lambda: FedAvg(lr=0.0), "lr must be a positive number, got 0.0"),
         (lambda: FedAvg(local_epochs=0), "local_epochs must be a whole number from 1, got 0"),
         (lambda: FedAvg(batch_size=1.5), "batch_size must be a whole number from 1, got 1.5"),
@@ -268,7 +274,10 @@ def test_a_drawn_tree_replaces_devices_and_fanouts():
             lambda: Federation.from_settings({"fanouts": "2, x"}),
             "fanouts must be whole numbers such as '4, 8', got '2, x'",
         ),
-        (lambda: Federation.from_settings({"partition": "even"}), "partition must be 'iid' or 'dirichlet', got 'even'"),
+        (
+            lambda: Federation.from_settings({"partition": "even"}),
+            "partition must be 'iid', 'dirichlet', 'shards' or 'resample', got 'even'",
+        ),
         (lambda: Federation.from_settings({"dataset": "digitz"}), "no data set 'digitz'"),
         (lambda: Federation.from_settings(_federation().settings), "built in code: run the cell"),
     ],

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 from scilab.datasets import digits
-from scilab.federated import dirichlet, iid
+from scilab.federated import by_key, dirichlet, iid, indices, resample, shards
 
 LABELS = digits().train[1].numpy()
 
 
-@pytest.mark.parametrize("partition", [iid(), dirichlet(0.5), dirichlet(0.01), dirichlet(1e-3), dirichlet(1e5)])
+@pytest.mark.parametrize(
+    "partition", [iid(), dirichlet(0.5), dirichlet(0.01), dirichlet(1e-3), dirichlet(1e5), shards(1)]
+)
 @pytest.mark.parametrize("devices", [1, 2, 16, 256, 1437])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_every_row_goes_to_one_device_and_none_is_empty(partition, devices, seed):
@@ -20,7 +22,7 @@ def test_every_row_goes_to_one_device_and_none_is_empty(partition, devices, seed
     assert all(np.array_equal(one, two) for one, two in zip(parts, again, strict=True))
 
 
-@pytest.mark.parametrize("partition", [iid(), dirichlet(0.5)])
+@pytest.mark.parametrize("partition", [iid(), dirichlet(0.5), shards(2), resample(3)])
 def test_another_seed_deals_otherwise_and_the_global_stream_plays_no_part(partition):
     np.random.seed(0)  # noqa: NPY002 (the point of this test)
     first = partition(LABELS, 16, 0)
@@ -60,3 +62,41 @@ def test_impossible_shares_are_refused_with_both_numbers():
             dirichlet(alpha)
     with pytest.raises(ValueError, match=r"whole-number labels \(n,\), got float64; use iid"):
         dirichlet(0.5)(np.array([0.5, 1.5]), 1, 0)
+
+
+def test_shards_hold_as_many_classes_as_they_are_cut_from():
+    """200 rows of each of ten classes, 20 shards of 100: two shards are of two classes at most."""
+    labels = np.tile(np.arange(10), 200)
+    parts = shards(2)(labels, 10, 3)
+    assert [len(part) for part in parts] == [200] * 10
+    assert max(len(set(labels[part])) for part in parts) == 2
+    assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(2000))
+
+
+def test_by_key_keeps_what_belongs_together():
+    keys = np.array(["b", "a", "c", "a", "b", "b"])
+    assert [part.tolist() for part in by_key(keys)(np.zeros(6), 3, 0)] == [[1, 3], [0, 4, 5], [2]]
+    with pytest.raises(ValueError, match="there are 3 keys and 4 devices; take 3 devices"):
+        by_key(keys)(np.zeros(6), 4, 0)
+    with pytest.raises(ValueError, match=r"one key for each of 5 rows, got shape \(6,\)"):
+        by_key(keys)(np.zeros(5), 3, 0)
+
+
+def test_indices_are_those_given():
+    parts = indices([[3, 1], (2,), np.array([1, 1])])(LABELS, 3, 0)
+    assert [part.tolist() for part in parts] == [[3, 1], [2], [1, 1]]
+
+
+def test_resample_draws_with_replacement_for_any_number_of_devices():
+    parts = resample(8)(np.arange(4), 5000, 1)
+    counts = np.bincount(np.concatenate(parts))
+    assert len(parts) == 5000 and {len(part) for part in parts} == {8}
+    assert np.abs(counts / 10_000 - 1).max() < 0.05  # 40,000 draws of four rows: a standard deviation is 0.9 %
+
+
+def test_more_shards_than_rows_are_refused_with_both_numbers():
+    with pytest.raises(ValueError, match="9 rows cannot be dealt to 10 shards"):
+        shards(2)(np.arange(9), 5, 0)
+    for make in (lambda: shards(0), lambda: resample(1.5)):
+        with pytest.raises(ValueError, match="must be a whole number from 1"):
+            make()

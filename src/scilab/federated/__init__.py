@@ -2,15 +2,20 @@
 
 from .fedavg import FedAvg
 from .federation import Federation, Result
-from .partition import dirichlet, iid
+from .partition import by_key, dirichlet, iid, indices, resample, shards
 from .records import DeviceFailed, DeviceFinished, Notice, RoundFinished, RoundStarted
 from .round import RoundError
+from .strategies import STRATEGIES, FedAdam, FedProx, FedSGD
 from .topology import Topology
 
 __all__ = [
+    "STRATEGIES",
     "DeviceFailed",
     "DeviceFinished",
+    "FedAdam",
     "FedAvg",
+    "FedProx",
+    "FedSGD",
     "Federation",
     "Notice",
     "Result",
@@ -18,6 +23,10 @@ __all__ = [
     "RoundFinished",
     "RoundStarted",
     "Topology",
+    "by_key",
     "dirichlet",
     "iid",
+    "indices",
+    "resample",
+    "shards",
 ]

@@ -94,7 +94,19 @@ def aggregate(skeleton: Key, version: Key, capacity: int, jobs: Sequence[tuple])
     ]
 
 
-def finish(skeleton: Key, version: Key, capacity: int, children: Sequence[Child], address: Address) -> Key:
-    """Task: the coordinator's own sum, divided: puts the next version."""
+def finish(
+    skeleton: Key, version: Key, capacity: int, children: Sequence[Child], address: Address,
+    state: Key | None = None, kept: Address | None = None,
+) -> tuple[Key, Key | None]:  # fmt: skip
+    """Task: the coordinator's own sum, divided, and what the strategy's server makes of it: puts the next version.
+
+    With `kept`, an address, the server has a `state` (None in the first round), and the next one is put there.
+    """
     samples = sum(sum(samples) for _, samples, _ in children)
-    return put(address, _sum(skeleton, get(version), capacity, children).mean(samples))
+    model = get(version)
+    fresh = _sum(skeleton, model, capacity, children).mean(samples)
+    if kept is None:
+        return put(address, fresh), None
+    here = cached(Resident, skeleton, threading.get_ident())
+    fresh, left = here.layout.server(here.strategy, model, fresh, [] if state is None else get(state))
+    return put(address, fresh), put(kept, left)

@@ -22,10 +22,12 @@ class Deployment:
 
     def __init__(self, session: Session, store: Store, topology: Topology, skeleton: Skeleton, seed: int) -> None:
         self.session, self.store, self.topology, self.seed = session, store, topology, seed
+        self.strategy = skeleton.strategy
         self.number = {worker: number for number, worker in enumerate(topology.workers)}
         self._held: dict[tuple, Key | Address] = {}
         self.skeleton, self.test, self.keep, self.samples = self.put(skeleton), None, False, 0
         self.shards: list[tuple[Key, list[str]]] = []
+        self.server: Key | None = None  # what the strategy's server keeps from round to round
         run = uuid.uuid4().hex
         self.edges = [((run, "down", tier), (run, "up", tier)) for tier in range(max(topology.depth.values()))]
 

@@ -21,6 +21,7 @@ from .fedavg import FedAvg
 from .layout import Layout, pack, tensors_of
 from .partition import Partition, iid
 from .round import Round
+from .strategies import as_strategy
 from .streams import stream
 from .topology import Topology
 from .training import Loss, Skeleton
@@ -56,13 +57,13 @@ class Federation:
     kind = "federation"
 
     def __init__(
-        self, model: nn.Module, train: Any, topology: Topology, strategy: FedAvg | None = None, *, test: Any = None,
-        loss: Loss = cross_entropy, partition: Partition | None = None, rounds: int = 10, engine: Any = "threads",
-        seed: int = 0, values: Mapping[str, Any] | None = None,
+        self, model: nn.Module, train: Any, topology: Topology, strategy: FedAvg | str | None = None, *,
+        test: Any = None, loss: Loss = cross_entropy, partition: Partition | None = None, rounds: int = 10,
+        engine: Any = "threads", seed: int = 0, values: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         if not isinstance(rounds, int) or isinstance(rounds, bool) or rounds < 1:
             raise ValueError(f"rounds must be a whole number from 1, got {rounds!r}")
-        self.topology, self.strategy, self.total, self.seed = topology, strategy or FedAvg(), rounds, seed
+        self.topology, self.strategy, self.total, self.seed = topology, as_strategy(strategy), rounds, seed
         self.partition, self._engine, self._values = partition or iid(), engine, values
         self._train, self._test = as_pair(train, "train"), None if test is None else as_pair(test, "test")
         self._parts = self.partition(self._train[1].numpy(), len(topology.workers), stream(seed, "partition"))
@@ -72,7 +73,7 @@ class Federation:
         draws, step_s = try_step(model, loss, self._train, self.strategy, max(2, round(batch)))
         self._device_s = step_s * self.strategy.local_epochs * mean / batch
         self._skeleton = Skeleton(copy.deepcopy(model), loss, self.strategy, draws)
-        self._state = {"round": 0, "model": _copies(tensors_of(model)), "history": []}
+        self._state = {"round": 0, "model": _copies(tensors_of(model)), "history": [], "server": []}
         self._lock, self._session, self._early = threading.Lock(), None, []
         self._records = None  # weakly: a loop that is left with `break` ends the run
 
@@ -125,11 +126,14 @@ class Federation:
             with contextlib.suppress(Stopped):
                 deployment.ship(self._train, self._test, self._parts, self._per_task(engine.workers))
                 version = deployment.put(pack(self._state["model"].values()))
+                if self._state["server"]:
+                    deployment.server = deployment.put(self._state["server"])
                 while self._state["round"] < self.total:
                     fresh, record = yield from Round(deployment, self._state["round"] + 1, version).run()
                     deployment.drop(version)
                     version = fresh
-                    self._finished(record, engine.store.get(version))
+                    kept = engine.store.get(deployment.server) if deployment.server is not None else []
+                    self._finished(record, engine.store.get(version), kept)
                     yield record
 
     def _per_task(self, workers: int) -> int:
@@ -138,12 +142,13 @@ class Federation:
         share = -(-len(self._parts) // (4 * workers))
         return max(1, min(int(TASK_S / self._device_s), TASK_BYTES // nbytes, share))
 
-    def _finished(self, record: Any, flats: list[torch.Tensor]) -> None:
+    def _finished(self, record: Any, flats: list[torch.Tensor], server: list[list[torch.Tensor]]) -> None:
         """One new state at once: whoever asks for the state meanwhile gets the one before, or this."""
         Layout(self._skeleton.model).unpack(flats)
         entry = {"round": record.round, "accuracy": record.accuracy, "loss": record.loss}
         history = [*self._state["history"], entry]
-        self._state = {"round": record.round, "model": _copies(tensors_of(self._skeleton.model)), "history": history}
+        model = _copies(tensors_of(self._skeleton.model))
+        self._state = {"round": record.round, "model": model, "history": history, "server": server}
 
     def _ended(self) -> None:
         with self._lock:
@@ -164,7 +169,7 @@ class Federation:
                 self._session.send(command)
 
     def state_dict(self) -> dict[str, Any]:
-        """The state after the last finished round: its number, the model's tensors by name, the history."""
+        """After the last finished round: its number, the model's tensors by name, the history, the server's state."""
         return dict(self._state)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -178,6 +183,7 @@ class Federation:
             "round": int(state["round"]),
             "model": model,
             "history": [dict(entry) for entry in state["history"]],
+            "server": [[tensor.clone() for tensor in group] for group in state.get("server", [])],
         }
 
     @property

@@ -8,6 +8,8 @@ from math import frexp
 import torch
 from torch import nn
 
+from .fedavg import FedAvg
+
 Flats = list[torch.Tensor]
 PARAMETER_ROOM, BUFFER_ROOM = 20, 30
 
@@ -41,6 +43,12 @@ class Layout:
         self.dtypes = [group[0].dtype for group in groups]
         self.sizes = [[tensor.numel() for tensor in group] for group in groups]
         self.names = [[name for name, tensor in named.items() if tensor.dtype == dtype] for dtype in self.dtypes]
+        # of each flat, the parameters come first
+        kinds = [[isinstance(named[name], nn.Parameter) for name in names] for names in self.names]
+        self.learnt = [
+            sum(size for size, learnt in zip(*pair, strict=True) if learnt)
+            for pair in zip(self.sizes, kinds, strict=True)
+        ]
         self._rooms = [
             [PARAMETER_ROOM if isinstance(named[name], nn.Parameter) else BUFFER_ROOM for name in names]
             for names in self.names
@@ -66,6 +74,22 @@ class Layout:
             [room + max(0, frexp(peak)[1]) for room, peak in zip(rooms, _peaks(flat, sizes), strict=True)]
             for flat, sizes, rooms in zip(flats, self.sizes, self._rooms, strict=True)
         ]
+
+    def leave(self, strategy: FedAvg, flats: Flats, start: Flats, random: torch.Generator) -> None:
+        """Replace the parameters of a trained update by start + `strategy.leave`(what has changed)."""
+        pairs = [(f[:n], s[:n]) for f, s, n in zip(flats, start, self.learnt, strict=True) if n]
+        change = strategy.leave(torch.cat([flat - before for flat, before in pairs]), random)
+        for (flat, before), part in zip(pairs, change.split([len(flat) for flat, _ in pairs]), strict=True):
+            torch.add(before, part.to(flat.dtype), out=flat)
+
+    def server(self, strategy: FedAvg, model: Flats, mean: Flats, state: list[Flats]) -> tuple[Flats, list[Flats]]:
+        """The new version, its parameters by `strategy.server`, its buffers by the mean; and the state to keep."""
+        fresh, kept = [], []
+        for g, (before, after, n) in enumerate(zip(model, mean, self.learnt, strict=True)):
+            part, left = strategy.server(before[:n], after[:n], state[g] if state else []) if n else (after[:n], [])
+            fresh.append(torch.cat([part.to(after.dtype), after[n:]]))
+            kept.append(list(left))
+        return fresh, kept
 
     def check(self, flats: Flats, bounds: Sequence[Sequence[int]]) -> None:
         """ArithmeticError if an update holds NaN, infinity or values beyond the bounds; ValueError for other shapes."""

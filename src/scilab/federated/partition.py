@@ -58,12 +58,84 @@ class Dirichlet:
         return [np.sort(np.array(shard)) for shard in shards]
 
 
-iid, dirichlet = IID, Dirichlet
+@dataclass(frozen=True)
+class Shards:
+    """Rows sorted by class, cut into `per_device` shards a device, shards dealt at random: few classes on each device.
+
+    Source: H. B. McMahan et al., AISTATS 2017, section 3 ("pathological non-IID", two shards a device).
+    """
+
+    per_device: int = 2
+
+    def __post_init__(self) -> None:
+        _whole("per_device", self.per_device)
+
+    def __call__(self, labels: np.ndarray, devices: int, seed: int) -> list[np.ndarray]:
+        _enough(len(labels), devices * self.per_device, "shards")
+        rng, rows = np.random.default_rng(seed), np.argsort(labels, kind="stable")
+        cut, dealt = np.array_split(rows, devices * self.per_device), rng.permutation(devices * self.per_device)
+        return [np.sort(np.concatenate([cut[i] for i in own])) for own in dealt.reshape(devices, self.per_device)]
 
 
-def _enough(rows: int, devices: int) -> None:
-    if devices > rows:
+@dataclass(frozen=True, eq=False)
+class ByKey:
+    """Rows of the same key (a hospital, a writer, a camera) stay together: the i-th device has the i-th key, sorted.
+
+    `keys` names each row's key (n,). There must be as many different keys as devices.
+    """
+
+    keys: Sequence
+
+    def __call__(self, labels: np.ndarray, devices: int, seed: int) -> list[np.ndarray]:
+        keys = np.asarray(self.keys)
+        if keys.shape != (len(labels),):
+            raise ValueError(f"by_key needs one key for each of {len(labels)} rows, got shape {keys.shape}")
+        found, place = np.unique(keys, return_inverse=True)
+        if len(found) != devices:
+            raise ValueError(f"there are {len(found)} keys and {devices} devices; take {len(found)} devices")
+        return np.split(np.argsort(place, kind="stable"), np.cumsum(np.bincount(place))[:-1])
+
+    def __repr__(self) -> str:
+        return "by_key"
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """Exactly these row numbers, one sequence per device; they need not be disjoint."""
+
+    parts: Sequence[Sequence[int]]
+
+    def __call__(self, labels: np.ndarray, devices: int, seed: int) -> list[np.ndarray]:
+        return [np.asarray(part, dtype=np.int64) for part in self.parts]
+
+    def __repr__(self) -> str:
+        return f"indices of {len(self.parts)} devices"
+
+
+@dataclass(frozen=True)
+class Resample:
+    """`rows` rows for each device, drawn with replacement: as many devices as you like, for studies of scale."""
+
+    rows: int
+
+    def __post_init__(self) -> None:
+        _whole("rows", self.rows)
+
+    def __call__(self, labels: np.ndarray, devices: int, seed: int) -> list[np.ndarray]:
+        return list(np.random.default_rng(seed).integers(len(labels), size=(devices, self.rows)))
+
+
+iid, dirichlet, shards, by_key, indices, resample = IID, Dirichlet, Shards, ByKey, Given, Resample
+
+
+def _whole(name: str, value: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be a whole number from 1, got {value!r}")
+
+
+def _enough(rows: int, parts: int, what: str = "devices") -> None:
+    if parts > rows:
         raise ValueError(
-            f"{rows} rows cannot be dealt to {devices} devices without leaving some empty; "
-            f"take at most {rows} devices or more data"
+            f"{rows} rows cannot be dealt to {parts} {what} without leaving some empty; "
+            f"take at most {rows} {what}, more data, or resample(k)"
         )

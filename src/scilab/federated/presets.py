@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from ..datasets import load
 from ..models import build
 from .fedavg import FedAvg
-from .partition import dirichlet, iid
+from .partition import Partition, dirichlet, iid, resample, shards
+from .strategies import as_strategy
 from .topology import Topology
 
 DEFAULTS: dict[str, Any] = {
@@ -18,6 +20,14 @@ DEFAULTS: dict[str, Any] = {
     "fanouts": [4],
     "partition": "dirichlet",
     "alpha": 0.5,
+    "per_device": 2,
+    "rows": 16,
+    "strategy": "fedavg",
+    "fraction": 1.0,
+    "clip": None,
+    "noise": 0.0,
+    "mu": 0.1,
+    "server_lr": 0.03,
     "rounds": 10,
     "local_epochs": 1,
     "batch_size": 16,
@@ -27,8 +37,9 @@ DEFAULTS: dict[str, Any] = {
     "seed": 0,
 }
 """`dataset` and `model` are names of `datasets.load` and `models.build`; `fanouts` numbers or a text such as "4, 8";
-`partition` is "iid" or "dirichlet" (by `alpha`). "topology", as `Topology.to_dict` gives it, replaces `devices` and
-`fanouts` if it is there."""
+`partition` is "iid", "dirichlet" (by `alpha`), "shards" (`per_device`) or "resample" (`rows` a device); `strategy` is a
+name of `STRATEGIES`, with `mu` for "fedprox" and `server_lr` for "fedadam". "topology", as `Topology.to_dict` gives it,
+replaces `devices` and `fanouts` if it is there."""
 
 
 def federation_arguments(values: Mapping[str, Any], engine: Any = None) -> dict[str, Any]:
@@ -40,8 +51,6 @@ def federation_arguments(values: Mapping[str, Any], engine: Any = None) -> dict[
     if unknown := sorted(set(values) - set(DEFAULTS) - {"topology"}):
         raise ValueError(f"a federation has no setting {', '.join(unknown)}; it has {', '.join(DEFAULTS)} and topology")
     given = {**DEFAULTS, **values}
-    if given["partition"] not in ("iid", "dirichlet"):
-        raise ValueError(f"partition must be 'iid' or 'dirichlet', got {given['partition']!r}")
     split = load(given["dataset"])
     if "topology" in given:
         topology = Topology.from_dict(given["topology"])
@@ -52,13 +61,32 @@ def federation_arguments(values: Mapping[str, Any], engine: Any = None) -> dict[
         "train": split.train,
         "test": split.test,
         "topology": topology,
-        "strategy": FedAvg(given["local_epochs"], given["batch_size"], given["lr"], given["momentum"]),
-        "partition": dirichlet(given["alpha"]) if given["partition"] == "dirichlet" else iid(),
+        "strategy": _strategy(given),
+        "partition": _partition(given),
         "rounds": given["rounds"],
         "engine": engine or given["engine"],
         "seed": given["seed"],
         "values": given,
     }
+
+
+def _strategy(given: Mapping[str, Any]) -> FedAvg:
+    """Of the named kind, with those of the values that it has."""
+    kind = type(as_strategy(given["strategy"]))
+    return kind(**{field.name: given[field.name] for field in fields(kind) if field.init and field.name in given})
+
+
+def _partition(given: Mapping[str, Any]) -> Partition:
+    made = {
+        "iid": iid,
+        "dirichlet": lambda: dirichlet(given["alpha"]),
+        "shards": lambda: shards(given["per_device"]),
+        "resample": lambda: resample(given["rows"]),
+    }
+    if given["partition"] not in made:
+        names = ", ".join(map(repr, list(made)[:-1]))
+        raise ValueError(f"partition must be {names} or 'resample', got {given['partition']!r}")
+    return made[given["partition"]]()
 
 
 def _fanouts(given: Any) -> list[int]:

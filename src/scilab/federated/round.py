@@ -28,7 +28,10 @@ class Round:
     def __init__(self, deployment: Deployment, number: int, version: Key) -> None:
         self.deployment, self.number, self.version = deployment, number, version
         self.topology, self.submit = deployment.topology, deployment.session.submit
-        self.missing = {node: len(below) for node, below in self.topology.children.items()}
+        self.strategy = deployment.strategy
+        chosen = self.strategy.select(number, len(self.topology.workers), deployment.seed)
+        self.chosen = {self.topology.workers[device] for device in chosen}
+        self.missing = self._children()
         self.arrived: dict[str, list[Child]] = {}
         self.ready: list[str] = []
         self.losses: list[tuple[float, int]] = []
@@ -37,9 +40,10 @@ class Round:
     def run(self) -> Generator[Any, None, tuple[Key, RoundFinished]]:
         """Yields what happens; returns the new version's key and the record that ends the round."""
         deployment, began, before = self.deployment, time.perf_counter(), self.deployment.bytes_by_tier()
-        yield RoundStarted(self.number, len(self.topology.workers))
+        yield RoundStarted(self.number, len(self.chosen))
         for key, workers in deployment.shards:
-            self._train(key, list(enumerate(workers)))
+            if mine := [(place, worker) for place, worker in enumerate(workers) if worker in self.chosen]:
+                self._train(key, mine)
         fresh, scores = None, None if deployment.test is not None else (None, None)
         while fresh is None or scores is None:
             completion = deployment.session.next()
@@ -52,7 +56,11 @@ class Round:
             elif what == "aggregate":
                 self._aggregated(completion, *rest)
             elif what == "finish":
-                fresh = deployment.hold(self._value(completion, "the coordinator's aggregation", rest))
+                fresh, kept = self._value(completion, "the coordinator's aggregation", rest)
+                deployment.hold(fresh)
+                if kept is not None:
+                    deployment.drop(*[deployment.server] * (deployment.server is not None))
+                    deployment.server = deployment.hold(kept)
                 deployment.drop(*(child[0] for child in self.arrived.pop(self.topology.root)))
                 self._evaluate(fresh)
             else:
@@ -63,6 +71,15 @@ class Round:
         train_loss = fsum(loss * n for loss, n in self.losses) / sum(n for _, n in self.losses)
         seconds, failed = time.perf_counter() - began, len(self.reasons)
         return fresh, RoundFinished(self.number, *scores, seconds, down, up, tuple(tiers), failed, train_loss)
+
+    def _children(self) -> dict[str, int]:
+        """How many children of each node have a part in this round: chosen devices, and nodes above some."""
+        topology, missing = self.topology, {}
+        for node in reversed(topology.depth):
+            if node in self.chosen or node in missing:
+                parent = topology.parent[node]
+                missing[parent] = missing.get(parent, 0) + 1
+        return missing
 
     def _train(self, shard: Key, workers: Sequence[tuple[int, str]]) -> None:
         """Submit the training of workers, given with their places in the shard."""
@@ -122,11 +139,16 @@ class Round:
         given = (deployment.skeleton, self.version, deployment.samples)
         if ready == [self.topology.root]:
             if not self.losses:
-                devices = len(self.topology.workers)
-                raise RoundError(f"round {self.number}: none of {devices} devices gave an update; {self.reasons[0]}")
+                raise RoundError(
+                    f"round {self.number}: none of {len(self.chosen)} devices gave an update; {self.reasons[0]}"
+                )
             address = deployment.address()
             children = self.arrived[self.topology.root]
-            self.submit(finish, *given, children, address, tag=("finish", address), outputs=(address,), retries=RETRIES)
+            outputs, state = (address,), deployment.server
+            if self.strategy.replaces("server"):
+                outputs = (address, deployment.address())
+            more = (*given, children, address, state, *outputs[1:])
+            self.submit(finish, *more, tag=("finish", *outputs), outputs=outputs, retries=RETRIES)
             return
         for start in range(0, len(ready), JOBS):
             jobs, nodes = [], ready[start : start + JOBS]

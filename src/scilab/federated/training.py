@@ -73,7 +73,10 @@ def train(
                     loss = local_sgd(
                         here.model, here.loss, inputs[rows], labels[rows], here.strategy, order, here.layout.parameters
                     )
-                flats = pack(here.layout.tensors())
+                start, flats = flats, pack(here.layout.tensors())
+                if here.strategy.replaces("leave"):
+                    random = torch.Generator().manual_seed(stream(seed, "noise", number, device))
+                    here.layout.leave(here.strategy, flats, start, random)
                 here.layout.check(flats, bounds)
                 updates.append(flats)
             except Exception as error:
@@ -93,6 +96,7 @@ def local_sgd(
     """Train `model` in place; returns the mean loss over the last pass. `order` shuffles the rows of each pass."""
     parameters = [parameter for parameter in parameters if parameter.requires_grad]
     speeds = [torch.zeros_like(parameter) for parameter in parameters] if strategy.momentum else None
+    starts = [p.detach().clone() for p in parameters] if strategy.replaces("gradient") else None
     count, step = len(labels), strategy.batch_size or len(labels)
     for _ in range(strategy.local_epochs):
         rows = torch.randperm(count, generator=order)
@@ -104,6 +108,8 @@ def local_sgd(
             with torch.no_grad():
                 for index, (parameter, gradient) in enumerate(zip(parameters, gradients, strict=True)):
                     if gradient is not None:  # the unused are left alone, as torch.optim leaves them
+                        if starts is not None:
+                            gradient = strategy.gradient(gradient, parameter, starts[index])
                         if speeds is not None:
                             gradient = speeds[index].mul_(strategy.momentum).add_(gradient)
                         parameter.add_(gradient, alpha=-strategy.lr)
