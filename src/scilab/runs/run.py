@@ -116,6 +116,9 @@ class Run(Shown):
                     **self._given, kind=self.kind, created=self.created, settings=self._settings, total=self.total
                 )
             self._claim, self.status, self._since = claim, "starting", time.monotonic()
+        if hasattr(self.capability, "state_dict"):
+            # Here and not in the thread: an interpreter that exits in the middle of this import aborts.
+            importlib.import_module("torch")
         _unfinished.add(self)
         self._thread.start()
         threading.Thread(target=self._pulse, name=f"pulse of run {self.id}", daemon=True).start()
@@ -344,7 +347,7 @@ class Run(Shown):
 
 
 def _leave() -> None:
-    """The interpreter exits: let capabilities close what they hold, for a second at most."""
+    """The interpreter exits: let capabilities close what they hold, for two seconds at most."""
     runs = list(_unfinished)
     for run in runs:
         run._leaving = True
@@ -352,9 +355,9 @@ def _leave() -> None:
             run.stop(wait=False)
         except Exception:
             continue
-    deadline = time.monotonic() + 1.0
+    deadline = time.monotonic() + 2.0
     for run in runs:
-        run._ended.wait(max(0.0, deadline - time.monotonic()))
+        run._thread.join(max(0.0, deadline - time.monotonic()))
 
 
 # Before the thread pools of concurrent.futures are shut, which is before atexit: a capability that could submit nothing
