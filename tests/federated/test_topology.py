@@ -6,7 +6,7 @@ import networkx
 import pytest
 from federated_cases import ragged
 
-from scilab.federated import Topology
+from scilab.federated import Profile, Topology
 
 
 def _edges(topology):
@@ -51,6 +51,54 @@ def test_every_form_gives_the_same_tree_back():
     graph.add_nodes_from(node for node, _, _ in topology.nodes)
     graph.add_edges_from((parent, node) for node, parent, _ in topology.nodes if parent)
     assert Topology.from_networkx(graph) == topology
+
+
+def test_profiles_survive_every_form():
+    slow, far = Profile(speed=10.0, availability=0.5), Profile(bandwidth_bps=1e6, latency_s=0.25)
+    plain = Topology.tree(4, [2])
+    topology = plain.with_profiles({"w1": slow, "a0": far, "w2": Profile()})
+    assert topology.profile("w1") == slow and topology.profile("w2") == topology.profile("w3") == Profile()
+    assert topology != plain and topology.with_profiles({"w1": Profile(), "a0": Profile()}) == plain
+    values = json.loads(json.dumps(topology.to_dict()))
+    assert values["profiles"] == {
+        "a0": {"bandwidth_bps": 1e6, "latency_s": 0.25},
+        "w1": {"speed": 10.0, "availability": 0.5},
+    }
+    assert Topology.from_dict(values) == topology and "profiles" not in plain.to_dict()
+    graph = networkx.DiGraph()
+    for node, parent, kind in topology.nodes:
+        graph.add_node(node, kind=kind, colour="red", **values["profiles"].get(node, {}))
+        if parent:
+            graph.add_edge(parent, node)
+    assert Topology.from_networkx(graph) == topology
+    assert Topology.from_yaml("0: {children: [1]}\n1: {speed: 3, latency_s: 1}\n").profile("1") == Profile(
+        3, latency_s=1
+    )
+    assert hash(topology) == hash(Topology.from_dict(values))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Profile(speed=0), "speed must be a positive number, got 0"),
+        (lambda: Profile(availability=1.5), "availability must be between 0 and 1, got 1.5"),
+        (lambda: Profile(bandwidth_bps=float("inf")), "bandwidth_bps must be a positive number, got inf"),
+        (lambda: Profile(latency_s=-1), "latency_s must be a number of seconds from 0, got -1"),
+        (lambda: Topology.flat(2).with_profiles({"w7": Profile(2)}), "a profile for node 'w7', which is not there"),
+        (lambda: Topology.flat(2).with_profiles({"w1": 3.0}), "profile of node 'w1' must be a Profile, got 3.0"),
+        (
+            lambda: Topology.tree(2, [1]).with_profiles({"a0": Profile(2)}),
+            "'a0' has speed, which only workers",
+        ),
+        (
+            lambda: Topology.flat(1).with_profiles({"coordinator": Profile(latency_s=1)}),
+            "neither trains nor has a link",
+        ),
+    ],
+)
+def test_impossible_profiles_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
 
 
 def test_flights_yaml_is_read(tmp_path):

@@ -3,10 +3,12 @@
 from .fedavg import FedAvg
 from .federation import Federation, Result
 from .partition import by_key, dirichlet, iid, indices, resample, shards
+from .profile import Profile
 from .records import DeviceFailed, DeviceFinished, Notice, RoundFinished, RoundStarted
 from .round import RoundError
 from .strategies import STRATEGIES, FedAdam, FedProx, FedSGD
 from .topology import Topology
+from .wires import simulated
 
 __all__ = [
     "STRATEGIES",
@@ -18,6 +20,7 @@ __all__ = [
     "FedSGD",
     "Federation",
     "Notice",
+    "Profile",
     "Result",
     "RoundError",
     "RoundFinished",
@@ -29,4 +32,5 @@ __all__ = [
     "indices",
     "resample",
     "shards",
+    "simulated",
 ]

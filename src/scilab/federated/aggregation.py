@@ -6,6 +6,9 @@ independent of order and grouping. The quantum is the smallest power of two with
 round cannot overflow; it follows from the round's model and its number of samples, not from what arrives. With m
 devices the mean is off by at most m · 2^(bound - 62): about 4 · 10^-12 for 16 devices and parameters below 1.
 
+With `partials="float32"` an aggregator passes up its mean, in the type of the model, and Σ nᵢ: half the bytes, and no
+longer the same bits for every tree.
+
 Buffers: floating ones (running means and variances) are averaged like parameters; of integers (num_batches_tracked)
 the largest is taken.
 """
@@ -23,7 +26,7 @@ from .training import Resident
 
 Child = tuple[Key, tuple[int, ...], bool]
 """What children left under one key: devices their updates, row by row, and their numbers of samples; an aggregator
-(True) its sums and the one number of samples behind them."""
+(True) its sums and the one number of samples behind them. Means of an aggregator look like the update of a device."""
 
 
 class WeightedSum:
@@ -86,12 +89,19 @@ def _sum(skeleton: Key, flats: Flats, capacity: int, children: Sequence[Child]) 
     return total
 
 
-def aggregate(skeleton: Key, version: Key, capacity: int, jobs: Sequence[tuple]) -> list[Key]:
-    """Task: each job (children, address, down, up) is an aggregator that gets the model and puts its sums."""
+def aggregate(skeleton: Key, version: Key, capacity: int, jobs: Sequence[tuple], means: bool = False) -> list[Key]:
+    """Task: each job (children, address, down, up) is an aggregator that gets the model, puts its sums or `means`."""
     return [
-        put(address, _sum(skeleton, get(version, down), capacity, children).sums, up)
+        put(address, _partial(skeleton, get(version, down), capacity, children, means), up)
         for children, address, down, up in jobs
     ]
+
+
+def _partial(skeleton: Key, flats: Flats, capacity: int, children: Sequence[Child], means: bool) -> Flats:
+    total = _sum(skeleton, flats, capacity, children)
+    if not means:
+        return total.sums
+    return [mean.unsqueeze(0) for mean in total.mean(sum(sum(samples) for _, samples, _ in children))]
 
 
 def finish(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import time
 import uuid
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from ..planes import Address, Key, Session, Stopped, Store
-from .topology import Topology
+from ..planes import Address, Key, Session, Store
+from .streams import stream
 from .training import Skeleton
+from .wires import Wires
 
 CACHED_SHARDS, CACHED_BYTES = 48, 256 << 20
 """Workers keep the rows they have read if there are no more shards and bytes than this; else they read them again."""
@@ -20,12 +22,18 @@ CACHED_SHARDS, CACHED_BYTES = 48, 256 << 20
 class Deployment:
     """Puts things on the data plane and knows every lease; all of them end with the `with` it is used in."""
 
-    def __init__(self, session: Session, store: Store, topology: Topology, skeleton: Skeleton, seed: int) -> None:
+    def __init__(
+        self, session: Session, store: Store, wires: Wires, skeleton: Skeleton, seed: int, means: bool = False
+    ) -> None:
+        topology = wires.topology
+        self.wires, self.means, self.simulated = wires, means, hasattr(session, "now")
+        self.began, self._origin = 0.0 if self.simulated else time.time(), time.monotonic()
         self.session, self.store, self.topology, self.seed = session, store, topology, seed
         self.strategy = skeleton.strategy
         self.number = {worker: number for number, worker in enumerate(topology.workers)}
         self._held: dict[tuple, Key | Address] = {}
         self.skeleton, self.test, self.keep, self.samples = self.put(skeleton), None, False, 0
+        self.parts: Sequence[Any] = ()
         self.shards: list[tuple[Key, list[str]]] = []
         self.server: Key | None = None  # what the strategy's server keeps from round to round
         run = uuid.uuid4().hex
@@ -33,12 +41,11 @@ class Deployment:
 
     def ship(self, train: tuple, test: tuple | None, parts: Sequence[Any], per_task: int) -> None:
         """Put the test rows, and `shards`: the rows of up to `per_task` workers each, siblings together."""
-        self.samples = sum(len(part) for part in parts)
+        self.samples, self.parts = sum(len(part) for part in parts), parts
         self.test = None if test is None else self.put(test)
         near = [node for node in self.topology.depth if node in self.number]
         for start in range(0, len(near), per_task):
-            if self.session.stopped.is_set():
-                raise Stopped
+            self.session.next(timeout_s=0)  # nothing has been submitted: this only raises Stopped after a stop
             workers = near[start : start + per_task]
             rows = [torch.as_tensor(parts[self.number[worker]]) for worker in workers]
             cuts = [0, *torch.tensor([len(part) for part in rows]).cumsum(0).tolist()]
@@ -46,6 +53,28 @@ class Deployment:
             self.shards.append((self.put((train[0][every], train[1][every], cuts)), workers))
         nbytes = sum(key.nbytes for key, _ in self.shards) + (self.test.nbytes if self.test else 0)
         self.keep = len(self.shards) <= CACHED_SHARDS and nbytes <= CACHED_BYTES
+
+    def clock(self) -> float:
+        """Seconds since the federation began to run; simulated ones, if time is."""
+        return self.session.now if self.simulated else time.monotonic() - self._origin
+
+    def available(self, worker: str, number: int) -> bool:
+        """Whether a device answers when it is asked for the `number`-th time."""
+        limit = self.wires.links.profile(worker).availability
+        return limit == 1 or stream(self.seed, "available", number, self.number[worker]) < limit * 2**63
+
+    def device_s(self, worker: str, nbytes: int) -> float:
+        """Simulated seconds from the coordinator's sending a model of so many bytes to the parent's having the update;
+        0 where time is real.
+        """
+        if not self.simulated:
+            return 0.0
+        wires, samples = self.wires, len(self.parts[self.number[worker]]) * self.strategy.local_epochs
+        return wires.down_s(worker, nbytes) + wires.train_s(worker, samples) + wires.up_s(worker, nbytes)
+
+    def up_s(self, aggregator: str, nbytes: int) -> float:
+        """Simulated seconds of an aggregator's sums, or means, for a model of so many bytes to its parent."""
+        return self.wires.up_s(aggregator, nbytes * (1 if self.means else 2)) if self.simulated else 0.0
 
     def put(self, obj: Any) -> Key:
         return self.hold(self.store.put(obj))

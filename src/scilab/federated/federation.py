@@ -25,6 +25,7 @@ from .strategies import as_strategy
 from .streams import stream
 from .topology import Topology
 from .training import Loss, Skeleton
+from .wires import Wires, simulated
 
 TASK_S, TASK_BYTES = 0.05, 4 << 20
 """Small devices share a task until it takes about this long, or its updates this much: a task costs the control plane
@@ -46,10 +47,13 @@ class Federation:
 
     `train` and `test` are pairs (inputs (n, …), labels (n, …)) or torch Datasets that fit in memory; `partition` deals
     the training rows to the topology's workers. `loss(outputs, labels)` is a mean over its samples. `engine` is an
-    `Engine` or a name such as "threads:2" (then one is opened for the run); `values` are kept for `settings`. Iterate
-    to run: yields the records of `records`. The model that comes out depends on the arguments alone — not on the tree,
-    the engine, the number of workers or the order of arrival — and is the same, to the bit, when resumed from any
-    `state_dict`.
+    `Engine`, a name such as "threads:2" (then one is opened for the run), or "virtual": real results in simulated time,
+    by the topology's profiles. Aggregators pass up exact sums of 64 bits a number or, with `partials="float32"`, means
+    of the model's own type. With `network`, another tree over the same devices, messages take its links: bytes are
+    counted, and in simulated time last, hop by hop. `values` are kept for `settings`. Iterate to run: yields the
+    records of `records`. The model that comes out depends on the arguments alone — with exact sums not on the tree, and
+    never on the engine, the number of workers or the order of arrival — and is the same, to the bit, when resumed from
+    any `state_dict`.
 
     Raises ValueError if the parts do not fit each other: it trains on one batch to see.
     """
@@ -59,10 +63,14 @@ class Federation:
     def __init__(
         self, model: nn.Module, train: Any, topology: Topology, strategy: FedAvg | str | None = None, *,
         test: Any = None, loss: Loss = cross_entropy, partition: Partition | None = None, rounds: int = 10,
-        engine: Any = "threads", seed: int = 0, values: Mapping[str, Any] | None = None,
+        engine: Any = "threads", seed: int = 0, partials: str = "float64", network: Topology | None = None,
+        values: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         if not isinstance(rounds, int) or isinstance(rounds, bool) or rounds < 1:
             raise ValueError(f"rounds must be a whole number from 1, got {rounds!r}")
+        if partials not in ("float64", "float32"):
+            raise ValueError(f"partials must be 'float64' (the same bits on every tree) or 'float32', got {partials!r}")
+        self.partials, self._wires = partials, Wires(topology, network)
         self.topology, self.strategy, self.total, self.seed = topology, as_strategy(strategy), rounds, seed
         self.partition, self._engine, self._values = partition or iid(), engine, values
         self._train, self._test = as_pair(train, "train"), None if test is None else as_pair(test, "test")
@@ -91,6 +99,8 @@ class Federation:
             "loss": getattr(loss, "__name__", type(loss).__name__),
             "rounds": self.total,
             "seed": self.seed,
+            "partials": self.partials,
+            "network": None if self._wires.network is None else self._wires.network.to_dict(),
             "engine": self._engine if isinstance(self._engine, str) else self._engine.name,
         }
 
@@ -111,12 +121,13 @@ class Federation:
     def _run(self) -> Iterator[Any]:
         with contextlib.ExitStack() as clean:
             clean.callback(self._ended)
-            engine, owned = Engine.named(self._engine)
+            engine, owned = (simulated(), True) if self._engine == "virtual" else Engine.named(self._engine)
             if owned:
                 clean.callback(engine.close)
             session = engine.session(self.kind)
             clean.callback(session.close)
-            plane = Deployment(session, engine.store, self.topology, self._skeleton, self.seed)
+            means = self.partials == "float32"
+            plane = Deployment(session, engine.store, self._wires, self._skeleton, self.seed, means)
             deployment = clean.enter_context(plane)
             clean.callback(session.close)  # again, before the leases end: nothing may still look for what they hold
             with self._lock:
@@ -193,6 +204,12 @@ class Federation:
         Layout(model).unpack(pack(state["model"].values()))
         last = state["history"][-1] if state["history"] else {}
         return Result(model, last.get("accuracy"), last.get("loss"), state["round"])
+
+    def bytes_by_edge(self) -> dict[tuple[str, str], tuple[int, int]]:
+        """(parent, node) → (down, up): the bytes of models and updates that arrived over each edge of the topology
+        since this object was made.
+        """
+        return self._wires.bytes_by_edge()
 
     def close(self) -> None:
         """Stop if it runs; leaves nothing on the data plane. Idempotent."""

@@ -33,6 +33,7 @@ DEFAULTS: dict[str, Any] = {
     "batch_size": 16,
     "lr": 0.5,
     "momentum": 0.0,
+    "partials": "float64",
     "engine": "threads:2",
     "seed": 0,
 }
@@ -64,6 +65,7 @@ def federation_arguments(values: Mapping[str, Any], engine: Any = None) -> dict[
         "strategy": _strategy(given),
         "partition": _partition(given),
         "rounds": given["rounds"],
+        "partials": given["partials"],
         "engine": engine or given["engine"],
         "seed": given["seed"],
         "values": given,

@@ -16,7 +16,11 @@ class RoundStarted:
 
 @dataclass(frozen=True)
 class DeviceFinished:
-    """A device has trained on its `samples` rows in `seconds`; `loss` is the mean over its last pass."""
+    """A device has trained on its `samples` rows in `seconds`; `loss` is the mean over its last pass.
+
+    `began` is when, in seconds since the run began. In simulated time `seconds` hold the way of the model and of the
+    update, too.
+    """
 
     round: int
     device: str
@@ -24,6 +28,7 @@ class DeviceFinished:
     loss: float
     seconds: float
     worker: str | None
+    began: float | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,9 @@ class RoundFinished:
 
     `train_loss` is the mean of the devices' losses, weighted by samples. Bytes are those that moved on the data plane,
     `bytes_by_tier[d]` = (down, up) over the edges between depth d and d + 1. `failed` counts devices without an update.
+    `network`, where a federation runs over another tree's links, holds the bytes with every hop counted: (multicast,
+    unicast) on the way down. In simulated time `seconds` is the makespan, and `idle` the share of the devices' time in
+    which they neither trained nor had a message on its way.
     """
 
     checkpoint: ClassVar[bool] = True
@@ -62,3 +70,5 @@ class RoundFinished:
     bytes_by_tier: tuple[tuple[int, int], ...]
     failed: int
     train_loss: float
+    network: tuple[int, int] | None = None
+    idle: float | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator, Sequence
 from math import fsum
 from typing import Any
@@ -12,6 +11,7 @@ from .aggregation import Child, aggregate, finish
 from .deployment import Deployment
 from .records import DeviceFailed, DeviceFinished, Notice, RoundFinished, RoundStarted
 from .training import evaluate, train
+from .wires import split
 
 RETRIES = 2
 JOBS = 64
@@ -28,7 +28,7 @@ class Round:
     def __init__(self, deployment: Deployment, number: int, version: Key) -> None:
         self.deployment, self.number, self.version = deployment, number, version
         self.topology, self.submit = deployment.topology, deployment.session.submit
-        self.strategy = deployment.strategy
+        self.strategy, self.wires, self.busy = deployment.strategy, deployment.wires, 0.0
         chosen = self.strategy.select(number, len(self.topology.workers), deployment.seed)
         self.chosen = {self.topology.workers[device] for device in chosen}
         self.missing = self._children()
@@ -39,18 +39,25 @@ class Round:
 
     def run(self) -> Generator[Any, None, tuple[Key, RoundFinished]]:
         """Yields what happens; returns the new version's key and the record that ends the round."""
-        deployment, began, before = self.deployment, time.perf_counter(), self.deployment.bytes_by_tier()
+        deployment, before = self.deployment, self.deployment.bytes_by_tier()
+        began, moved = deployment.clock(), self.wires.moved.copy()
         yield RoundStarted(self.number, len(self.chosen))
         for key, workers in deployment.shards:
-            if mine := [(place, worker) for place, worker in enumerate(workers) if worker in self.chosen]:
-                self._train(key, mine)
+            mine = [(place, worker) for place, worker in enumerate(workers) if worker in self.chosen]
+            if here := [(place, worker) for place, worker in mine if self._available(worker)]:
+                self._train(key, here)
+            for _, worker in mine if len(here) < len(mine) else ():
+                if not self._available(worker):
+                    yield self._failed(worker, "it was not available when it was asked")
+                    self._settle(self.topology.parent[worker], None, 1)
+        self._advance()
         fresh, scores = None, None if deployment.test is not None else (None, None)
         while fresh is None or scores is None:
             completion = deployment.session.next()
             if isinstance(completion, dict):
                 yield Notice(str(completion.get("reason", completion)))
                 continue
-            what, *rest = completion.tag
+            _, what, *rest = completion.tag
             if what == "train":
                 yield from self._trained(completion, *rest)
             elif what == "aggregate":
@@ -69,8 +76,20 @@ class Round:
         tiers = [(d1 - d0, u1 - u0) for (d0, u0), (d1, u1) in zip(before, deployment.bytes_by_tier(), strict=True)]
         down, up = (sum(way) for way in zip(*tiers, strict=True))
         train_loss = fsum(loss * n for loss, n in self.losses) / sum(n for _, n in self.losses)
-        seconds, failed = time.perf_counter() - began, len(self.reasons)
-        return fresh, RoundFinished(self.number, *scores, seconds, down, up, tuple(tiers), failed, train_loss)
+        seconds, failed = deployment.clock() - began, len(self.reasons)
+        idle = 1 - self.busy / (seconds * len(self.losses)) if deployment.simulated and seconds else None
+        return fresh, RoundFinished(
+            self.number,
+            *scores,
+            seconds,
+            down,
+            up,
+            tuple(tiers),
+            failed,
+            train_loss,
+            self.wires.on_network(moved),
+            idle,
+        )
 
     def _children(self) -> dict[str, int]:
         """How many children of each node have a part in this round: chosen devices, and nodes above some."""
@@ -93,11 +112,21 @@ class Round:
         addresses = tuple(group[1] for group in groups)
         self.submit(
             train, deployment.skeleton, self.version, shard, deployment.keep, deployment.seed, self.number, groups,
-            tag=("train", shard, siblings, addresses), outputs=addresses, retries=1,
+            tag=(self._train_s(workers), "train", shard, siblings, addresses), outputs=addresses, retries=1,
         )  # fmt: skip
 
+    def _available(self, worker: str) -> bool:
+        return self.deployment.available(worker, self.number)
+
+    def _failed(self, worker: str, reason: str) -> DeviceFailed:
+        self.reasons.append(f"{worker}: {reason}")
+        return DeviceFailed(self.number, worker, reason)
+
+    def _train_s(self, workers: Sequence[tuple[int, str]]) -> float:
+        return max(self.deployment.device_s(worker, self.version.nbytes) for _, worker in workers)
+
     def _trained(self, completion: Completion, shard: Key, siblings: dict, addresses: Sequence) -> Any:
-        results = completion.value
+        results, began = completion.value, (completion.timing.started or 0.0) - self.deployment.began
         if completion.failure is not None:
             self.deployment.forget(*addresses)
             if completion.failure.kind == "engine":
@@ -111,14 +140,19 @@ class Round:
         for (parent, below), address, (key, told) in zip(siblings.items(), addresses, results, strict=True):
             counts = tuple(samples for samples, _, _, reason in told if reason is None)
             self.deployment.drop(*[address] * (key is None))
+            shares = split(0 if key is None else key.nbytes, len(counts))
             self._settle(parent, None if key is None else (self.deployment.hold(key), counts, False), len(below))
             for (_, worker), (samples, loss, seconds, reason) in zip(below, told, strict=True):
+                if self.deployment.simulated:
+                    seconds = completion.timing.seconds
                 if reason is None:
                     self.losses.append((loss, samples))
-                    yield DeviceFinished(self.number, worker, samples, loss, seconds, completion.worker)
+                    self.busy += seconds
+                    self.wires.count(worker, self.version.nbytes, shares.pop())
+                    yield DeviceFinished(self.number, worker, samples, loss, seconds, completion.worker, began)
                 else:
-                    self.reasons.append(f"{worker}: {reason}")
-                    yield DeviceFailed(self.number, worker, reason)
+                    yield self._failed(worker, reason)
+                began += seconds
 
     def _settle(self, parent: str | None, left: Child | None, children: int) -> None:
         """So many of a parent's children are done with the round and have `left` something for it, or nothing."""
@@ -137,6 +171,7 @@ class Round:
         """Submit the aggregators that have all their children, several in a task; the coordinator's sum at the end."""
         deployment, (ready, self.ready) = self.deployment, (self.ready, [])
         given = (deployment.skeleton, self.version, deployment.samples)
+        jobs_a_task = 1 if deployment.simulated else JOBS
         if ready == [self.topology.root]:
             if not self.losses:
                 raise RoundError(
@@ -148,16 +183,16 @@ class Round:
             if self.strategy.replaces("server"):
                 outputs = (address, deployment.address())
             more = (*given, children, address, state, *outputs[1:])
-            self.submit(finish, *more, tag=("finish", *outputs), outputs=outputs, retries=RETRIES)
+            self.submit(finish, *more, tag=(0.0, "finish", *outputs), outputs=outputs, retries=RETRIES)
             return
-        for start in range(0, len(ready), JOBS):
-            jobs, nodes = [], ready[start : start + JOBS]
+        for start in range(0, len(ready), jobs_a_task):
+            jobs, nodes = [], ready[start : start + jobs_a_task]
             for node in nodes:
                 edges = deployment.edges[self.topology.depth[node] - 1]
                 jobs.append((self.arrived[node], deployment.address(), *edges))
             addresses = tuple(job[1] for job in jobs)
-            tag = ("aggregate", nodes, addresses)
-            self.submit(aggregate, *given, jobs, tag=tag, outputs=addresses, retries=RETRIES)
+            tag = (self.deployment.up_s(nodes[0], self.version.nbytes), "aggregate", nodes, addresses)
+            self.submit(aggregate, *given, jobs, deployment.means, tag=tag, outputs=addresses, retries=RETRIES)
 
     def _aggregated(self, completion: Completion, nodes: Sequence[str], addresses: Sequence) -> None:
         keys = self._value(completion, f"aggregator {', '.join(nodes)}", addresses)
@@ -166,13 +201,15 @@ class Round:
             children = self.arrived.pop(node)
             self.deployment.drop(*(child[0] for child in children))
             samples = sum(sum(child[1]) for child in children)
-            self._settle(self.topology.parent[node], (self.deployment.hold(key), (samples,), True), 1)
+            self.wires.count(node, self.version.nbytes, key.nbytes)
+            partial = not self.deployment.means
+            self._settle(self.topology.parent[node], (self.deployment.hold(key), (samples,), partial), 1)
 
     def _evaluate(self, version: Key) -> None:
         deployment = self.deployment
         if deployment.test is not None:
             given = (deployment.skeleton, version, deployment.test, deployment.keep)
-            self.submit(evaluate, *given, tag=("evaluate",), retries=RETRIES)
+            self.submit(evaluate, *given, tag=(0.0, "evaluate"), retries=RETRIES)
 
     def _value(self, completion: Completion, what: str, addresses: Sequence) -> Any:
         if completion.failure is not None:

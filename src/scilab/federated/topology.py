@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from .profile import Profile
+
 KINDS = ("coordinator", "aggregator", "worker")
+_DEFAULT = Profile()
 
 
 @dataclass(frozen=True)
@@ -16,10 +19,12 @@ class Topology:
     """An immutable tree: `nodes` are (id, parent's id or None, kind), in any order.
 
     Workers are numbered in the order in which they are named here, wherever they hang: a device keeps its data and
-    its random streams when it is moved to another parent.
+    its random streams when it is moved to another parent. `profiles` says by id what a node and its link to the parent
+    can do (given as a mapping, kept as sorted pairs); nodes without one have `Profile()`.
     """
 
     nodes: tuple[tuple[str, str | None, str], ...]
+    profiles: Mapping[str, Profile] | tuple[tuple[str, Profile], ...] = ()
 
     def __post_init__(self) -> None:
         nodes = tuple((node, parent, kind) for node, parent, kind in self.nodes)
@@ -48,6 +53,21 @@ class Topology:
                 raise ValueError(f"{kind} {node!r} has no worker below it; give it one or remove it")
         if cut_off := [node for node, _, _ in nodes if node not in self.depth]:
             raise ValueError(f"node {cut_off[0]!r} does not reach the coordinator: its parents form a cycle")
+        self._check_profiles({node: kind for node, _, kind in nodes} if self.profiles else {})
+
+    def _check_profiles(self, kinds: Mapping[str, str]) -> None:
+        given = dict(self.profiles)
+        for node, profile in given.items():
+            if node not in kinds:
+                raise ValueError(f"there is a profile for node {node!r}, which is not there")
+            if not isinstance(profile, Profile):
+                raise ValueError(f"the profile of node {node!r} must be a Profile, got {profile!r}")
+            devices_only = {"speed", "availability"} & profile.to_dict().keys()
+            if kinds[node] == "coordinator" and profile != Profile():
+                raise ValueError(f"coordinator {node!r} has a profile; it neither trains nor has a link to a parent")
+            if kinds[node] != "worker" and devices_only:
+                raise ValueError(f"{kinds[node]} {node!r} has {sorted(devices_only)[0]}, which only workers have")
+        object.__setattr__(self, "profiles", tuple(sorted(p for p in given.items() if p[1] != Profile())))
 
     @cached_property
     def root(self) -> str:
@@ -65,6 +85,18 @@ class Topology:
             if parent is not None:
                 found.setdefault(parent, []).append(node)
         return found
+
+    def profile(self, node: str) -> Profile:
+        """What a node and its link to the parent can do."""
+        return self._profile.get(node, _DEFAULT)
+
+    @cached_property
+    def _profile(self) -> dict[str, Profile]:
+        return dict(self.profiles)
+
+    def with_profiles(self, profiles: Mapping[str, Profile]) -> Topology:
+        """The same tree with these profiles; nodes not named keep theirs."""
+        return Topology(self.nodes, {**self._profile, **profiles})
 
     @cached_property
     def workers(self) -> tuple[str, ...]:
@@ -121,16 +153,17 @@ class Topology:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Topology:
-        """From `{"nodes": [[id, parent or None, kind], …]}`, or Flight's `{id: {"kind": …, "children": [ids]}, …}`."""
+        """From what `to_dict` gives, or Flight's `{id: {"kind": …, "children": [ids], "speed": …, …}, …}`."""
         if "nodes" in values:
-            return cls(tuple(tuple(node) for node in values["nodes"]))
+            profiles = {str(node): Profile(**entry) for node, entry in values.get("profiles", {}).items()}
+            return cls(tuple(tuple(node) for node in values["nodes"]), profiles)
         parent: dict[str, str] = {}
         for node, entry in values.items():
             for child in entry.get("children") or ():
                 if str(child) in parent:
                     raise ValueError(f"node {str(child)!r} is a child of {parent[str(child)]!r} and of {str(node)!r}")
                 parent[str(child)] = str(node)
-        return cls._from_parents(((str(node), entry.get("kind")) for node, entry in values.items()), parent)
+        return cls._from_parents({str(node): entry for node, entry in values.items()}, parent)
 
     @classmethod
     def from_yaml(cls, source: str | Path) -> Topology:
@@ -145,29 +178,32 @@ class Topology:
 
     @classmethod
     def from_networkx(cls, graph: Any) -> Topology:
-        """From a `networkx.DiGraph` with edges from parent to child; a node's attribute `kind` may be left out."""
+        """From a `networkx.DiGraph` with edges from parent to child; nodes may have a `kind` and what `Profile` has."""
         parent: dict[str, str] = {}
         for above, below in graph.edges:
             if str(below) in parent:
                 raise ValueError(f"node {str(below)!r} has two parents, {parent[str(below)]!r} and {str(above)!r}")
             parent[str(below)] = str(above)
-        return cls._from_parents(((str(node), data.get("kind")) for node, data in graph.nodes(data=True)), parent)
+        return cls._from_parents({str(node): data for node, data in graph.nodes(data=True)}, parent)
 
     @classmethod
-    def _from_parents(cls, nodes: Iterable[tuple[str, str | None]], parent: dict[str, str]) -> Topology:
+    def _from_parents(cls, nodes: Mapping[str, Mapping[str, Any]], parent: dict[str, str]) -> Topology:
         inner = set(parent.values())
         place = {True: "aggregator", False: "worker"}
         other = {"leader": "coordinator", "coord": "coordinator", "aggr": "aggregator"}  # Flight's words
         found = []
-        for node, kind in nodes:
+        for node, entry in nodes.items():
+            kind = entry.get("kind")
             guess = place[node in inner] if node in parent else "coordinator"
             kind = str(kind).lower() if kind is not None else guess
             found.append((node, parent.get(node), other.get(kind, kind)))
-        return cls(tuple(found))
+        profiles = {node: profile for node, entry in nodes.items() if (profile := Profile.among(entry))}
+        return cls(tuple(found), profiles)
 
-    def to_dict(self) -> dict[str, list[list[str | None]]]:
-        """Plain JSON: `{"nodes": [[id, parent or None, kind], …]}`."""
-        return {"nodes": [list(node) for node in self.nodes]}
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON: `{"nodes": [[id, parent or None, kind], …]}`, and "profiles" by id if there are some."""
+        nodes = {"nodes": [list(node) for node in self.nodes]}
+        return nodes | {"profiles": {node: one.to_dict() for node, one in self.profiles}} if self.profiles else nodes
 
     def __repr__(self) -> str:
         aggregators = len(self.nodes) - len(self.workers) - 1
