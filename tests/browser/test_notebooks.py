@@ -28,7 +28,7 @@ def panel(lab_page, number=0):
 
 
 def expect_status(lab_page, word, number=0, timeout_s=60):
-    panel(lab_page, number).locator(f".scilab-is-{word}").first.wait_for(timeout=timeout_s * 1000)
+    panel(lab_page, number).locator(f".scilab-title .scilab-is-{word}").first.wait_for(timeout=timeout_s * 1000)
 
 
 def press(lab_page, name, number=0):
@@ -113,7 +113,7 @@ def test_a_restarted_kernel_offers_the_interrupted_run(lab_page, shots):
     lab_page.run_all()
     panel(lab_page).get_by_text("was interrupted at").wait_for()
     shots(lab_page, "offered")
-    press(lab_page, "Resume")
+    panel(lab_page).locator(".scilab-notice").get_by_role("button", name="Resume").click()
     expect_status(lab_page, "finished", timeout_s=90)
     assert rounds_done(lab_page) == 60
     assert lab_page.problems() == []
