@@ -161,6 +161,12 @@ class Topology:
         return found
 
     @cached_property
+    def levels(self) -> list[np.ndarray]:
+        """The places of the nodes at each depth."""
+        order = np.argsort(self.level, kind="stable")
+        return np.split(order, np.flatnonzero(np.diff(self.level[order])) + 1)
+
+    @cached_property
     def height(self) -> int:
         return int(self.level.max())
 
