@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
-from torch.func import functional_call, grad_and_value, vmap
+from torch.func import functional_call, vmap
 
 from ..planes import Key, cached, get, put
 from .fedavg import FedAvg
@@ -96,23 +96,27 @@ def _near(one: torch.Tensor, other: torch.Tensor, start: torch.Tensor) -> bool:
 
 
 class Lanes:
-    """Vectorised SGD from one model, each lane on rows of its own."""
+    """Vectorised SGD from one model, each lane on rows of its own.
+
+    Only the loss is vectorised; differentiated it is by plain autograd, as the sum over lanes that know nothing of each
+    other. (`torch.func.grad` gives the same, and imports half a compiler, 40 MB in every process.)
+    """
 
     def __init__(self, model: nn.Module, loss: Loss) -> None:
         self.model = model
         self.names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
 
-        def of_all(parameters: tuple, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        def whole(parameters: tuple, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
             return loss(functional_call(model, dict(zip(self.names, parameters, strict=True)), (inputs,)), labels)
 
-        def of_some(
+        def padded(
             parameters: tuple, inputs: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor
         ) -> torch.Tensor:
             outputs = functional_call(model, dict(zip(self.names, parameters, strict=True)), (inputs,))
             each = vmap(lambda output, label: loss(output.unsqueeze(0), label.unsqueeze(0)))(outputs, labels)
             return (each * weights).sum()
 
-        self._whole, self._padded = vmap(grad_and_value(of_all)), vmap(grad_and_value(of_some))
+        self._whole, self._padded = vmap(whole), vmap(padded)
 
     def sgd(
         self, inputs: torch.Tensor, labels: torch.Tensor, rows: Sequence[torch.Tensor], strategy: FedAvg,
@@ -139,8 +143,10 @@ class Lanes:
                 there = table[:, begin : begin + int(sizes.max())]
                 there = there if some is None else there[some]
                 parameters = now if some is None else [stack[some] for stack in now]
-                gradients, values = self._step(tuple(parameters), inputs[there], labels[there], sizes)
+                gradients, values = self._step(parameters, inputs[there], labels[there], sizes)
                 for index, gradient in enumerate(gradients):
+                    if gradient is None:  # the unused are left alone, as torch.optim leaves them
+                        continue
                     if hook is not None:
                         gradient = hook(gradient, parameters[index], starts[index])
                     if speeds is not None:
@@ -155,13 +161,17 @@ class Lanes:
                 totals += done if some is None else torch.zeros_like(totals).index_copy_(0, some, done)
         return now, (totals / counts).tolist()
 
-    def _step(self, parameters: tuple, inputs: torch.Tensor, labels: torch.Tensor, sizes: torch.Tensor) -> tuple:
+    def _step(
+        self, parameters: Sequence[torch.Tensor], inputs: torch.Tensor, labels: torch.Tensor, sizes: torch.Tensor
+    ) -> tuple[Sequence[torch.Tensor | None], torch.Tensor]:
         """Gradients and losses over the first `sizes` rows of each lane."""
-        width = inputs.shape[1]
+        width, leaves = inputs.shape[1], tuple(stack.detach().requires_grad_() for stack in parameters)
         if int(sizes.min()) == width:
-            return self._whole(parameters, inputs, labels)
-        weights = (torch.arange(width) < sizes.unsqueeze(1)) / sizes.unsqueeze(1)
-        return self._padded(parameters, inputs, labels, weights.to(parameters[0].dtype))
+            values = self._whole(leaves, inputs, labels)
+        else:
+            weights = (torch.arange(width) < sizes.unsqueeze(1)) / sizes.unsqueeze(1)
+            values = self._padded(leaves, inputs, labels, weights.to(leaves[0].dtype))
+        return torch.autograd.grad(values.sum(), leaves, allow_unused=True), values.detach()
 
 
 def _table(rows: Sequence[torch.Tensor], orders: Sequence[torch.Generator] | None) -> torch.Tensor:
