@@ -117,7 +117,9 @@ class Layout:
             if not flat.is_floating_point():
                 continue
             for part, limit, name in zip(flat.split(sizes, 1), limits, names, strict=True):
-                peaks = part.abs().amax(1) if part.shape[1] else flat.new_zeros(len(flat))
+                if not part.shape[1]:
+                    continue
+                peaks = torch.maximum(part.amax(1), -part.amin(1))
                 bad = ~(peaks.double() <= 2.0**limit)
                 if bad.any():
                     for row in bad.nonzero().flatten().tolist():
