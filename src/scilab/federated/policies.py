@@ -16,6 +16,8 @@ from typing import Any
 from .staleness import Constant, Polynomial, Staleness, as_staleness, plain
 from .topology import Topology
 
+SQUARE_ROOT = Polynomial(0.5)
+
 
 @dataclass(frozen=True)
 class Synchronous:
@@ -36,7 +38,7 @@ class Deadline:
     seconds: float
     quorum: float | int = 0.5
     late: str = "carry"
-    staleness: Staleness = Polynomial()
+    staleness: Staleness = SQUARE_ROOT
 
     waits, max_staleness = True, None
 
@@ -67,7 +69,7 @@ class Buffered:
     """
 
     size: int = 10
-    staleness: Staleness = Polynomial()
+    staleness: Staleness = SQUARE_ROOT
     max_staleness: int | None = None
 
     waits = False
@@ -87,7 +89,7 @@ class Asynchronous:
     """
 
     mix: float = 0.6
-    staleness: Staleness = Polynomial()
+    staleness: Staleness = SQUARE_ROOT
     max_staleness: int | None = None
 
     waits = False
@@ -131,6 +133,7 @@ def as_policies(given: Any, topology: Topology) -> tuple[Policy, ...]:
 
 
 def as_policy(given: Any) -> Policy:
+    """From one of the above, its name, or plain values; ValueError if there is no such policy."""
     values = {"name": given} if isinstance(given, str) else given
     if isinstance(values, Mapping):
         kind = POLICIES.get(values.get("name"))
