@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
 from ..planes import Address, Key, cached, get, put
 from .layout import Flats
+from .policies import Policy
 from .training import Resident
 
 
@@ -44,9 +45,19 @@ class Contribution:
     devices: int
     base: Version | None = None
 
-    def source(self, scale: float) -> tuple[Key, Key | None, tuple[float, ...]]:
+    def source(self) -> tuple[Key, Key | None, tuple[float, ...]]:
         """What a task needs to read of it."""
-        return self.key, self.base and self.base.key, tuple(scale * weight for weight in self.weights)
+        return self.key, self.base and self.base.key, self.weights
+
+    def scaled(self, scale: float) -> Contribution:
+        """With weights times `scale`, and the same share of the divisor."""
+        return replace(self, weights=tuple(scale * weight for weight in self.weights))
+
+    def weighed(self, policy: Policy, version: int, mixing: bool) -> Contribution:
+        """As an aggregator that has version number `version` counts it in: from now on it is as old as that version."""
+        scale = policy.staleness(version - self.made_from)
+        total = self.total * scale if mixing else self.total
+        return replace(self.scaled(scale), total=total, made_from=version)
 
 
 Source = tuple[Key, Key | None, tuple[float, ...]]

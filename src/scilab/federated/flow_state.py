@@ -31,11 +31,10 @@ def snapshot(flow: Flow) -> dict[str, Any]:
             return {"items": [[plain(key), plain(entry)] for key, entry in value.items()]}
         return [plain(entry) for entry in value] if isinstance(value, list | tuple | set) else value
 
-    flights = [*flow.flights.values(), *(flight for _, _, flight in sorted(flow.timers, key=lambda timer: timer[:2]))]
     return {
         "flow": {name: plain(getattr(flow, name)) for name in FLOW},
         "nodes": [[name, [plain(getattr(node, entry)) for entry in NODE]] for name, node in flow.nodes.items()],
-        "flights": [[f.what, plain(f.given), f.began, max(0.0, f.due - now)] for f in flights],
+        "flights": [[f.what, plain(f.given), f.began, max(0.0, f.due - now)] for f in flow.traffic.under_way()],
         "clock": now,
         "versions": list(versions.items()),
     }
@@ -68,6 +67,6 @@ def restore(flow: Flow, state: dict[str, Any]) -> None:
         for entry, value in zip(NODE, values, strict=True):
             setattr(node, entry, set(value) if entry == "came" else real(value))
     deployment.resume_clock(state["clock"])
-    flow.begin_at(deployment.clock())
+    flow.progress.begin()
     for what, given, began, left in state["flights"]:
-        flow.start(what, left, began, **real(given))
+        flow.traffic.start(what, left, began, **real(given))
