@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from ..planes import Engine, Stopped
-from .checks import as_pair, check_parts, try_step
+from .checks import as_pair, check_parts, check_sites, try_step
 from .cohort import fitting
 from .deployment import Deployment
 from .fedavg import FedAvg
@@ -54,16 +54,16 @@ class Federation:
 
     `train` and `test` are pairs (inputs (n, …), labels (n, …)) or torch Datasets that fit in memory; `partition` deals
     the training rows to the topology's workers. `loss(outputs, labels)` is a mean over its samples. `engine` is an
-    `Engine`, a name such as "threads:2" (then one is opened for the run), or "virtual": real results in simulated time,
-    by the topology's profiles. Aggregators pass up exact sums of 64 bits a number or, with `partials="float32"`, means
-    of the model's own type. With `network`, another tree over the same devices, messages take its links: bytes are
-    counted, and in simulated time last, hop by hop. So many devices as `cohort` says train as one batch (None: what
-    suits the model's size and their number; 1: one by one); where that cannot be, `alone` says why, and it is 1.
-    `values` are kept for `settings`. Iterate to run: yields the records of `records`. Where all tiers are synchronous,
-    the model that comes out depends on the arguments alone: with exact sums not on the tree, and never on the engine,
-    the number of workers or the order of arrival. Under other policies the order of arrival is part of the result;
-    simulated time decides it by the profiles alone. Resumed from any `state_dict`, what comes out is the same to the
-    bit in both cases.
+    `Engine`, `Sites` (several, among which profiles choose), a name such as "threads:2" (then one is opened for the
+    run), or "virtual": real results in simulated time, by the topology's profiles. Aggregators pass up exact sums of 64
+    bits a number or, with `partials="float32"`, means of the model's own type. With `network`, another tree over the
+    same devices, messages take its links: bytes are counted, and in simulated time last, hop by hop. So many devices as
+    `cohort` says train as one batch (None: what suits the model's size and their number; 1: one by one); where that
+    cannot be, `alone` says why, and it is 1. `values` are kept for `settings`. Iterate to run: yields the records of
+    `records`. Where all tiers are synchronous, the model that comes out depends on the arguments alone: with exact sums
+    not on the tree, and never on the engine, the number of workers or the order of arrival. Under other policies the
+    order of arrival is part of the result; simulated time decides it by the profiles alone. Resumed from any
+    `state_dict`, what comes out is the same to the bit in both cases.
 
     Raises ValueError if the parts do not fit each other: it trains on one batch to see.
     """
@@ -90,6 +90,7 @@ class Federation:
                 "there is no round to choose devices for; take fraction 1.0, or synchronous and deadline policies"
             )
         self.partition, self._engine, self._values = partition or iid(), engine, values
+        check_sites(topology, engine)
         self._train, self._test = as_pair(train, "train"), None if test is None else as_pair(test, "test")
         self._parts = self.partition(self._train[1].numpy(), len(topology.leaves), stream(seed, "partition"))
         mean = check_parts(self._parts, len(self._train[1]), topology) / len(self._parts)
@@ -97,7 +98,9 @@ class Federation:
         draws, step_s = try_step(model, loss, self._train, self.strategy, max(2, round(batch)))
         self._device_s = step_s * self.strategy.local_epochs * mean / batch
         self.cohort, self.alone = 1, "where a tier does not wait for all, devices come one by one"
-        if not self._flows:
+        if any(profile.engine for _, profile in topology.profiles):
+            self.alone = "devices train at the sites that their profiles name"
+        elif not self._flows:
             self.cohort, self.alone = fitting(cohort, model, loss, self._train, self.strategy, self._parts, draws)
         self._skeleton = Skeleton(copy.deepcopy(model), loss, self.strategy, draws, self.cohort)
         self._state = {"round": 0, "model": _copies(tensors_of(model)), "history": [], "server": []}

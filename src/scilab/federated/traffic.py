@@ -58,6 +58,7 @@ class Traffic:
         function, *args = getattr(self, f"_{what}")(flight, **given)
         # what many depend on does not queue behind trainings
         more = {"retries": 1} if what == "train" else {"retries": RETRIES, "ahead": True}
+        more |= self.deployment.at(given["workers"][0] if what == "train" else given.get("name"))
         number = self.session.submit(function, *args, tag=(seconds,), outputs=flight.outputs, **more)
         self.tasks[number] = flight
 
