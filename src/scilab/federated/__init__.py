@@ -3,6 +3,7 @@
 from .fedavg import FedAvg
 from .federation import Federation, Result
 from .partition import by_key, dirichlet, iid, indices, resample, shards
+from .policies import POLICIES, Asynchronous, Buffered, Deadline, Synchronous
 from .profile import Profile
 from .records import (
     AggregatorFailed,
@@ -15,14 +16,20 @@ from .records import (
     RoundStarted,
 )
 from .round import RoundError
+from .staleness import STALENESS, constant, hinge, polynomial
 from .strategies import STRATEGIES, FedAdam, FedProx, FedSGD
 from .topology import Topology
 from .wires import simulated
 
 __all__ = [
+    "POLICIES",
+    "STALENESS",
     "STRATEGIES",
     "AggregatorFailed",
+    "Asynchronous",
+    "Buffered",
     "CohortFinished",
+    "Deadline",
     "DeviceFailed",
     "DeviceFinished",
     "DevicesFailed",
@@ -37,11 +44,15 @@ __all__ = [
     "RoundError",
     "RoundFinished",
     "RoundStarted",
+    "Synchronous",
     "Topology",
     "by_key",
+    "constant",
     "dirichlet",
+    "hinge",
     "iid",
     "indices",
+    "polynomial",
     "resample",
     "shards",
     "simulated",

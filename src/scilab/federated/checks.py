@@ -50,6 +50,19 @@ def check_parts(parts: Sequence[Any], rows: int, topology: Topology) -> int:
     return int(counts.sum())
 
 
+def check_sites(topology: Topology, engine: Any) -> None:
+    """Where nodes are to run must be known."""
+    sites = getattr(engine, "engines", None)
+    for node, profile in topology.profiles:
+        if profile.engine and sites is None:
+            raise ValueError(
+                f"node {node!r} is to run at engine {profile.engine!r}, and there is only one engine here; give "
+                f"engine=Sites({{{profile.engine!r}: …}}), or no engine in the profile"
+            )
+        if profile.engine and profile.engine not in sites:
+            raise ValueError(f"node {node!r} is to run at engine {profile.engine!r}; there are {', '.join(sites)}")
+
+
 def try_step(model: nn.Module, loss: Loss, train: tuple, strategy: FedAvg, batch: int) -> tuple[bool, float]:
     """Train a copy on a batch of so many samples: (whether it draws from torch's global stream, seconds of a step)."""
     for name, tensor in tensors_of(model).items():

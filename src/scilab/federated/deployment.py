@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -48,6 +48,7 @@ class Deployment:
         self.session, self.store, self.topology, self.seed = session, store, topology, seed
         self.strategy, self.cohort = skeleton.strategy, skeleton.cohort
         self._held: dict[tuple, Key | Address] = {}
+        self.sites = {node: profile.engine for node, profile in topology.profiles if profile.engine}
         self.skeleton, self.test, self.keep, self.samples = self.put(skeleton), None, False, 0
         self.parts: Sequence[Any] = ()
         self.shards: list[tuple[Key, list[str]]] = []
@@ -69,15 +70,27 @@ class Deployment:
             near = np.searchsorted(topology.leaves, topology.near[topology.kinds[topology.near] == 2])
         else:
             per_task = max(1, per_task // self.cohort) * self.cohort
-        for start in range(0, len(near), per_task):
+        for numbers in self._chunks(near, per_task):
             self.session.next(timeout_s=0)  # nothing has been submitted: this only raises Stopped after a stop
-            numbers = near[start : start + per_task]
             cuts = [0, *counts[numbers].cumsum().tolist()]
             every = torch.from_numpy(np.concatenate([parts[number] for number in numbers]))
             rows = (data, None, every) if shared else (train[0][every], train[1][every], None)
             self.shards.append((self.put((*rows, cuts)), Siblings(topology, numbers)))
         nbytes = sum(key.nbytes for key, _ in self.shards) + (self.test.nbytes if self.test else 0)
         self.keep = len(self.shards) <= CACHED_SHARDS and nbytes <= CACHED_BYTES
+
+    def _chunks(self, numbers: np.ndarray, size: int) -> Iterator[np.ndarray]:
+        """So many workers at a time, all at one site."""
+        groups = [numbers]
+        if self.sites:
+            here = np.array([self.sites.get(worker, "") for worker in self.topology.workers])[numbers]
+            groups = [numbers[here == site] for site in np.unique(here)]
+        for group in groups:
+            yield from (group[start : start + size] for start in range(0, len(group), size))
+
+    def at(self, node: str) -> dict[str, str]:
+        """What to tell the session so that a node's task runs at its site."""
+        return {"at": self.sites[node]} if node in self.sites else {}
 
     @cached_property
     def number(self) -> dict[str, int]:
@@ -87,6 +100,14 @@ class Deployment:
     def clock(self) -> float:
         """Seconds since the federation began to run; simulated ones, if time is."""
         return self.session.now if self.simulated else time.monotonic() - self._origin
+
+    def resume_clock(self, seconds: float) -> None:
+        """Go on counting from so many seconds."""
+        if self.simulated:
+            self.session.now = seconds
+        else:
+            self._origin = time.monotonic() - seconds
+            self.began = time.time() - seconds
 
     @cached_property
     def always(self) -> bool:

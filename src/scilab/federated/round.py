@@ -156,6 +156,7 @@ class Round:
         self.submit(
             train if deployment.cohort == 1 else train_cohorts, *given,
             tag=(self._train_s(workers, places), "train", shard, siblings, addresses), outputs=addresses, retries=1,
+            **deployment.at(workers[int(places[0])]),
         )  # fmt: skip
 
     def _train_s(self, workers: Siblings, places: np.ndarray) -> float:
@@ -278,8 +279,11 @@ class Round:
             more = (*given, children, address, state, *outputs[1:])
             self.submit(finish, *more, tag=(0.0, "finish", *outputs), outputs=outputs, retries=RETRIES)
             return
-        for start in range(0, len(ready), jobs_a_task):
-            self._aggregate(ready[start : start + jobs_a_task])
+        where = [deployment.sites.get(self.topology.ids[node], "") if deployment.sites else "" for node in ready]
+        for site in dict.fromkeys(where):
+            here = [node for node, other in zip(ready, where, strict=True) if other == site]
+            for start in range(0, len(here), jobs_a_task):
+                self._aggregate(here[start : start + jobs_a_task])
 
     def _aggregate(self, nodes: Sequence[int]) -> None:
         deployment, jobs = self.deployment, []
@@ -290,7 +294,8 @@ class Round:
         seconds = deployment.up_s(self.topology.ids[nodes[0]], self.version.nbytes) if deployment.simulated else 0.0
         given = (deployment.skeleton, self.version, deployment.samples, jobs, deployment.means)
         tag = (seconds, "aggregate", nodes, addresses)
-        self.submit(aggregate, *given, tag=tag, outputs=addresses, retries=RETRIES)
+        more = deployment.at(self.topology.ids[nodes[0]]) if deployment.sites else {}
+        self.submit(aggregate, *given, tag=tag, outputs=addresses, retries=RETRIES, **more)
 
     def _aggregated(self, completion: Completion, nodes: Sequence[int], addresses: Sequence) -> Iterator[Any]:
         if completion.failure is not None:
