@@ -52,6 +52,7 @@ class Round:
         self.missing = self._children()
         self.root = int(self.topology.near[0])
         self.arrived: dict[int, list[Child]] = {}
+        self.unfolded: set[int] = set()  # nodes where summing up before the last has come did not work
         self.ready: list[int] = []
         self.losses, self.samples = np.full(devices, np.nan), np.zeros(devices, np.int64)
         self.failed, self.reason = 0, ""
@@ -78,7 +79,7 @@ class Round:
             if what == "train":
                 yield from self._trained(completion, *rest)
             elif what == "fold":
-                yield from self._folded(completion, *rest)
+                self._folded(completion, *rest)
             elif what == "aggregate":
                 yield from self._aggregated(completion, *rest)
             elif what == "finish":
@@ -168,9 +169,7 @@ class Round:
         results, began = completion.value, (completion.timing.started or 0.0) - self.deployment.began
         workers = shard[1]
         if completion.failure is not None:
-            self.deployment.forget(*addresses)
-            if completion.failure.kind == "engine":
-                raise EngineError(str(completion.failure))
+            self._forget(completion, addresses)
             places = np.concatenate([below for _, below in siblings])
             if len(places) > 1:  # a device that takes its worker down must not take others along
                 self._each_alone(shard, places)
@@ -248,20 +247,27 @@ class Round:
 
     def _fold(self, node: int) -> None:
         """While others are missing, sum up what has arrived at a node, if it is much: only the sum need be kept."""
-        waiting = [child for child in self.arrived.get(node, ()) if not child[2]]
+        waiting = [] if node in self.unfolded else [child for child in self.arrived.get(node, ()) if not child[2]]
         if sum(child[0].nbytes for child in waiting) < max(FOLD_BYTES, FOLD_MODELS * self.version.nbytes):
             return
         address, children = self.deployment.address(), self.arrived.pop(node)
         self.missing[node] += 1  # the sum comes as one child more
         given = (self.deployment.skeleton, self.version, self.deployment.samples)
-        tag = (0.0, "fold", node, children, address)
-        self.submit(aggregate, *given, [(children, address, None, None)], tag=tag, outputs=(address,), retries=RETRIES)
+        tag, jobs = (0.0, "fold", node, children, address), [(children, address, None, None)]
+        more = self.deployment.at(self.topology.ids[node])
+        self.submit(aggregate, *given, jobs, tag=tag, outputs=(address,), retries=RETRIES, **more)
 
-    def _folded(self, completion: Completion, node: int, children: list[Child], address: Any) -> Iterator[Any]:
-        (key,) = self._value(completion, f"summing up at {self.topology.ids[node]}", (address,))
-        self.deployment.drop(*(child[0] for child in children))
-        self._settle(node, (self.deployment.hold(key), (_samples(children),), True), 1)
-        yield from ()
+    def _folded(self, completion: Completion, node: int, children: list[Child], address: Any) -> None:
+        """A sum is there; if it failed, what was to be summed waits for the node's own sum."""
+        left = children
+        if completion.failure is None:
+            self.deployment.drop(*(child[0] for child in children))
+            left = [(self.deployment.hold(completion.value[0]), (_samples(children),), True)]
+        else:
+            self._forget(completion, (address,))
+            self.unfolded.add(node)
+        self.arrived.setdefault(node, []).extend(left[1:])
+        self._settle(node, left[0], 1)
 
     def _advance(self) -> None:
         """Submit the aggregators that have all their children, several in a task; the coordinator's sum at the end."""
@@ -299,9 +305,7 @@ class Round:
 
     def _aggregated(self, completion: Completion, nodes: Sequence[int], addresses: Sequence) -> Iterator[Any]:
         if completion.failure is not None:
-            self.deployment.forget(*addresses)
-            if completion.failure.kind == "engine":
-                raise EngineError(str(completion.failure))
+            self._forget(completion, addresses)
             if len(nodes) > 1:
                 for node in nodes:
                     self._aggregate([node])
@@ -330,6 +334,12 @@ class Round:
         if deployment.test is not None:
             given = (deployment.skeleton, version, deployment.test, deployment.keep)
             self.submit(evaluate, *given, tag=(0.0, "evaluate"), retries=RETRIES)
+
+    def _forget(self, completion: Completion, addresses: Sequence) -> None:
+        """A task failed: nothing will be at its addresses. An engine that failed is beyond all help."""
+        self.deployment.forget(*addresses)
+        if completion.failure.kind == "engine":
+            raise EngineError(str(completion.failure))
 
     def _value(self, completion: Completion, what: str, addresses: Sequence) -> Any:
         if completion.failure is not None:
