@@ -9,8 +9,8 @@ devices the mean is off by at most m · 2^(bound - 62): about 4 · 10^-12 for 16
 With `partials="float32"` an aggregator passes up its mean, in the type of the model, and Σ nᵢ: half the bytes, and no
 longer the same bits for every tree.
 
-Buffers: floating ones (running means and variances) are averaged like parameters; of integers (num_batches_tracked)
-the largest is taken.
+Buffers: floating ones are averaged like parameters, unless variances are pooled (see `buffers`): then Σ nᵢ(vᵢ + mᵢ²) is
+summed in the variance's place. Of integers (num_batches_tracked) the largest is taken.
 """
 
 from __future__ import annotations
@@ -41,10 +41,12 @@ class WeightedSum:
         shift = (capacity - 1).bit_length() - 62
         self.like = [flat.new_empty(0) for flat in flats]  # the version itself may go
         self.lengths = [len(flat) for flat in flats]
+        bounds, quantum = layout.bounds(flats), lambda place: 2.0 ** (bounds[place[0]][place[1]] + shift)
         self.blocks = [
-            _blocks(sizes, [2.0 ** (bound + shift) for bound in bounds]) if flat.is_floating_point() else []
-            for flat, sizes, bounds in zip(flats, layout.sizes, layout.bounds(flats), strict=True)
+            _blocks(sizes, [2.0 ** (bound + shift) for bound in own]) if flat.is_floating_point() else []
+            for flat, sizes, own in zip(flats, layout.sizes, bounds, strict=True)
         ]
+        self.pooled = [(mean, quantum(mean), variance, quantum(variance)) for mean, variance in layout.pooled]
         self.sums: list[torch.Tensor | None] = [
             torch.zeros(flat.numel(), dtype=torch.int64) if flat.is_floating_point() else None for flat in flats
         ]
@@ -59,6 +61,9 @@ class WeightedSum:
                 total, rows = self.sums[group][columns], max(1, BLOCK // (columns.stop - columns.start))
                 for part, weight in zip(flat[:, columns].split(rows), weights.split(rows), strict=True):
                     total.add_((part * weight).div_(quanta).round_().long().sum(0))
+        for (group, _, mean), _, (other, _, variance), quantum in self.pooled:
+            squares = flats[group][:, mean].double().square_().mul_(weights)
+            self.sums[other][variance].add_(squares.div_(quantum).round_().long().sum(0))
 
     def merge(self, sums: Flats) -> None:
         """Count in the sums of another node."""
@@ -77,6 +82,11 @@ class WeightedSum:
         for mean, total, blocks in zip(means, self.sums, self.blocks, strict=True):
             for columns, quanta in blocks:
                 mean[columns] = total[columns].double().mul_(quanta).div_(samples)
+        for (group, _, place), fine, (other, _, variance), quantum in self.pooled:
+            about = self.sums[group][place].double().mul_(fine).div_(samples).square_()
+            means[other][variance] = (
+                self.sums[other][variance].double().mul_(quantum).div_(samples).sub_(about).clamp_(min=0)
+            )
         return means
 
     def _largest(self, group: int, values: torch.Tensor) -> None:

@@ -148,15 +148,20 @@ class Round:
         deployment, (key, workers), siblings = self.deployment, shard, self._by_parent(shard[1], places)
         groups = []
         for parent, below in siblings:
-            devices = np.stack([below, workers.numbers[below]], 1)
-            groups.append((devices, deployment.address(), *deployment.edges[self.topology.level[parent]]))
+            numbers, own = workers.numbers[below], ()
+            if deployment.kept is not None:
+                own = (deployment.kept.of(numbers.tolist()), deployment.address())
+            edges = deployment.edges[self.topology.level[parent]]
+            groups.append((np.stack([below, numbers], 1), deployment.address(), *edges, *own))
         addresses = tuple(group[1] for group in groups)
+        own = tuple(group[5] for group in groups if deployment.kept is not None)
         given = [deployment.skeleton, self.version, key, deployment.keep, deployment.seed, self.number, groups]
         if deployment.cohort > 1:
             given.append([] if blank is None else np.stack([blank, workers.numbers[blank]], 1))
         self.submit(
             train if deployment.cohort == 1 else train_cohorts, *given,
-            tag=(self._train_s(workers, places), "train", shard, siblings, addresses), outputs=addresses, retries=1,
+            tag=(self._train_s(workers, places), "train", shard, siblings, addresses, own),
+            outputs=(*addresses, *own), retries=1,
             **deployment.at(workers[int(places[0])]),
         )  # fmt: skip
 
@@ -165,19 +170,23 @@ class Round:
             return 0.0
         return max(self.deployment.device_s(workers[place], self.version.nbytes) for place in places.tolist())
 
-    def _trained(self, completion: Completion, shard: tuple, siblings: list, addresses: Sequence) -> Iterator[Any]:
+    def _trained(
+        self, completion: Completion, shard: tuple, siblings: list, addresses: Sequence, own: Sequence
+    ) -> Iterator[Any]:
         results, began = completion.value, (completion.timing.started or 0.0) - self.deployment.began
         workers = shard[1]
         if completion.failure is not None:
-            self._forget(completion, addresses)
+            self._forget(completion, (*addresses, *own))
             places = np.concatenate([below for _, below in siblings])
             if len(places) > 1:  # a device that takes its worker down must not take others along
                 self._each_alone(shard, places)
                 return
             results = [(None, [(0, 0.0, 0.0, str(completion.failure))])]
-        for (parent, below), address, (key, told) in zip(siblings, addresses, results, strict=True):
+        for index, ((parent, below), address, (key, told, *kept)) in enumerate(
+            zip(siblings, addresses, results, strict=True)
+        ):
             counts = tuple(samples for samples, _, _, reason in told if reason is None)
-            self.deployment.drop(*[address] * (key is None))
+            self.deployment.drop(*[address, *own[index : index + 1]] * (key is None))
             if self.deployment.simulated:
                 told = [(samples, loss, completion.timing.seconds, reason) for samples, loss, _, reason in told]
             self._settle(parent, None if key is None else (self.deployment.hold(key), counts, False), len(below))
@@ -187,6 +196,8 @@ class Round:
                 self.samples[numbers] = counts
                 self.losses[numbers] = [loss for _, loss, _, reason in told if reason is None]
                 self.busy += sum(seconds for _, _, seconds, reason in told if reason is None)
+                if kept:
+                    self.deployment.kept.take(numbers.tolist(), self.deployment.hold(kept[0]))
                 self.wires.count(workers.places[gave], self.version.nbytes, split(key.nbytes, len(counts)))
             yield from self._told(workers, parent, below, told, completion.worker, began)
             began += sum(seconds for _, _, seconds, _ in told)
