@@ -15,11 +15,17 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from ..planes import Engine, Stopped
-from .checks import as_pair, check_parts, try_step
+from .buffers import check_buffers, own_names
+from .checks import as_pair, check_parts, check_sites, try_step
+from .cohort import fitting
 from .deployment import Deployment
 from .fedavg import FedAvg
-from .layout import Layout, pack, tensors_of
+from .flow import Flow
+from .flow_state import restore, snapshot
+from .layout import Layout, fill, pack, tensors_of
 from .partition import Partition, iid
+from .policies import Synchronous, as_policies, plain_policy
+from .records import RoundFinished
 from .round import Round
 from .strategies import as_strategy
 from .streams import stream
@@ -30,6 +36,8 @@ from .wires import Wires, simulated
 TASK_S, TASK_BYTES = 0.05, 4 << 20
 """Small devices share a task until it takes about this long, or its updates this much: a task costs the control plane
 a millisecond or two, an object on the data plane a tenth of one."""
+COHORT_GAIN = 8
+"""How much faster a device trains in a cohort, roughly: only the size of tasks depends on it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,17 +51,21 @@ class Result:
 
 
 class Federation:
-    """Synchronous federated learning on a tree of devices (McMahan et al. 2017), weighted by samples at every tier.
+    """Federated learning on a tree of devices (McMahan et al. 2017), weighted by samples at every tier.
 
     `train` and `test` are pairs (inputs (n, …), labels (n, …)) or torch Datasets that fit in memory; `partition` deals
     the training rows to the topology's workers. `loss(outputs, labels)` is a mean over its samples. `engine` is an
-    `Engine`, a name such as "threads:2" (then one is opened for the run), or "virtual": real results in simulated time,
-    by the topology's profiles. Aggregators pass up exact sums of 64 bits a number or, with `partials="float32"`, means
-    of the model's own type. With `network`, another tree over the same devices, messages take its links: bytes are
-    counted, and in simulated time last, hop by hop. `values` are kept for `settings`. Iterate to run: yields the
-    records of `records`. The model that comes out depends on the arguments alone — with exact sums not on the tree, and
-    never on the engine, the number of workers or the order of arrival — and is the same, to the bit, when resumed from
-    any `state_dict`.
+    `Engine`, `Sites` (several, among which profiles choose), a name such as "threads:2" (then one is opened for the
+    run), or "virtual": real results in simulated time, by the topology's profiles. Aggregators pass up exact sums of 64
+    bits a number or, with `partials="float32"`, means of the model's own type. With `network`, another tree over the
+    same devices, messages take its links: bytes are counted, and in simulated time last, hop by hop. `buffers` says
+    what becomes of running means and variances: "mean", "pooled" or "keep", see `buffers`. So many devices as `cohort`
+    says train as one batch (None: what suits the model's size and their number; 1: one by one); where that cannot be,
+    `alone` says why, and it is 1. `values` are kept for `settings`. Iterate to run: yields the records of `records`.
+    Where all tiers are synchronous, the model that comes out depends on the arguments alone: with exact sums not on the
+    tree, and never on the engine, the number of workers or the order of arrival. Under other policies the order of
+    arrival is part of the result; simulated time decides it by the profiles alone. Resumed from any `state_dict`, what
+    comes out is the same to the bit in both cases.
 
     Raises ValueError if the parts do not fit each other: it trains on one batch to see.
     """
@@ -64,7 +76,7 @@ class Federation:
         self, model: nn.Module, train: Any, topology: Topology, strategy: FedAvg | str | None = None, *,
         test: Any = None, loss: Loss = cross_entropy, partition: Partition | None = None, rounds: int = 10,
         engine: Any = "threads", seed: int = 0, partials: str = "float64", network: Topology | None = None,
-        values: Mapping[str, Any] | None = None,
+        buffers: str = "mean", policies: Any = None, cohort: int | None = None, values: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         if not isinstance(rounds, int) or isinstance(rounds, bool) or rounds < 1:
             raise ValueError(f"rounds must be a whole number from 1, got {rounds!r}")
@@ -72,15 +84,33 @@ class Federation:
             raise ValueError(f"partials must be 'float64' (the same bits on every tree) or 'float32', got {partials!r}")
         self.partials, self._wires = partials, Wires(topology, network)
         self.topology, self.strategy, self.total, self.seed = topology, as_strategy(strategy), rounds, seed
+        self.policies = as_policies(policies, topology)
+        self._flows = any(not isinstance(policy, Synchronous) for policy in self.policies)
+        if self.strategy.fraction < 1 and not all(policy.waits for policy in self.policies):
+            raise ValueError(
+                f"fraction is {self.strategy.fraction}, and a tier is buffered or asynchronous: where nobody waits "
+                "there is no round to choose devices for; take fraction 1.0, or synchronous and deadline policies"
+            )
         self.partition, self._engine, self._values = partition or iid(), engine, values
+        check_sites(topology, engine)
         self._train, self._test = as_pair(train, "train"), None if test is None else as_pair(test, "test")
-        self._parts = self.partition(self._train[1].numpy(), len(topology.workers), stream(seed, "partition"))
-        check_parts(self._parts, len(self._train[1]), topology)
-        mean = sum(len(part) for part in self._parts) / len(self._parts)
+        self._parts = self.partition(self._train[1].numpy(), len(topology.leaves), stream(seed, "partition"))
+        mean = check_parts(self._parts, len(self._train[1]), topology) / len(self._parts)
         batch = min(self.strategy.batch_size or mean, mean)
         draws, step_s = try_step(model, loss, self._train, self.strategy, max(2, round(batch)))
         self._device_s = step_s * self.strategy.local_epochs * mean / batch
-        self._skeleton = Skeleton(copy.deepcopy(model), loss, self.strategy, draws)
+        self.cohort, self.alone = 1, "where a tier does not wait for all, devices come one by one"
+        if any(profile.engine for _, profile in topology.profiles):
+            self.alone = "devices train at the sites that their profiles name"
+        elif buffers == "keep":
+            self.alone = "each device starts from tensors of its own"
+        elif not self._flows:
+            self.cohort, self.alone = fitting(cohort, model, loss, self._train, self.strategy, self._parts, draws)
+        check_buffers(buffers, model)
+        if buffers != "mean" and self._flows:
+            raise ValueError(f"buffers is {buffers!r}, and a tier does not wait for all; take 'mean' there")
+        self.buffers = buffers
+        self._skeleton = Skeleton(copy.deepcopy(model), loss, self.strategy, draws, self.cohort, buffers)
         self._state = {"round": 0, "model": _copies(tensors_of(model)), "history": [], "server": []}
         self._lock, self._session, self._early = threading.Lock(), None, []
         self._records = None  # weakly: a loop that is left with `break` ends the run
@@ -100,6 +130,10 @@ class Federation:
             "rounds": self.total,
             "seed": self.seed,
             "partials": self.partials,
+            "policies": [plain_policy(policy) for policy in self.policies],
+            "buffers": self.buffers,
+            "cohort": self.cohort,
+            "alone": self.alone,
             "network": None if self._wires.network is None else self._wires.network.to_dict(),
             "engine": self._engine if isinstance(self._engine, str) else self._engine.name,
         }
@@ -139,27 +173,47 @@ class Federation:
                 version = deployment.put(pack(self._state["model"].values()))
                 if self._state["server"]:
                     deployment.server = deployment.put(self._state["server"])
+                if self._flows:
+                    yield from self._flow(deployment, version)
+                    return
+                if deployment.kept is not None and self._state.get("kept"):
+                    deployment.kept.load(self._state["kept"])
                 while self._state["round"] < self.total:
                     fresh, record = yield from Round(deployment, self._state["round"] + 1, version).run()
                     deployment.drop(version)
                     version = fresh
                     kept = engine.store.get(deployment.server) if deployment.server is not None else []
-                    self._finished(record, engine.store.get(version), kept)
+                    own = {} if deployment.kept is None else {"kept": deployment.kept.state()}
+                    self._finished(record, engine.store.get(version), kept, own)
                     yield record
+
+    def _flow(self, deployment: Deployment, version: Any) -> Iterator[Any]:
+        """Not all wait: the state of what is under way belongs to the state of the federation."""
+        flow, store = Flow(deployment, self.policies, self.total, version), deployment.store
+        if "flow" in self._state:
+            restore(flow, self._state["flow"])
+        for record in flow.run():
+            if isinstance(record, RoundFinished):
+                kept = store.get(deployment.server) if deployment.server is not None else []
+                self._finished(record, store.get(flow.tested.key), kept, {"flow": snapshot(flow)})
+            yield record
 
     def _per_task(self, workers: int) -> int:
         """How many devices share a task; at least four tasks per worker and round, so that none waits long."""
         nbytes = sum(tensor.nbytes for tensor in self._state["model"].values())
         share = -(-len(self._parts) // (4 * workers))
-        return max(1, min(int(TASK_S / self._device_s), TASK_BYTES // nbytes, share))
+        in_time = int(TASK_S / self._device_s * (COHORT_GAIN if self.cohort > 1 else 1))
+        return max(1, min(in_time, TASK_BYTES // nbytes, share))
 
-    def _finished(self, record: Any, flats: list[torch.Tensor], server: list[list[torch.Tensor]]) -> None:
+    def _finished(
+        self, record: Any, flats: list[torch.Tensor], server: list[list[torch.Tensor]], more: Mapping[str, Any]
+    ) -> None:
         """One new state at once: whoever asks for the state meanwhile gets the one before, or this."""
         Layout(self._skeleton.model).unpack(flats)
         entry = {"round": record.round, "accuracy": record.accuracy, "loss": record.loss}
         history = [*self._state["history"], entry]
         model = _copies(tensors_of(self._skeleton.model))
-        self._state = {"round": record.round, "model": model, "history": history, "server": server}
+        self._state = {"round": record.round, "model": model, "history": history, "server": server, **more}
 
     def _ended(self) -> None:
         with self._lock:
@@ -195,6 +249,8 @@ class Federation:
             "model": model,
             "history": [dict(entry) for entry in state["history"]],
             "server": [[tensor.clone() for tensor in group] for group in state.get("server", [])],
+            **({"flow": state["flow"]} if self._flows and "flow" in state else {}),
+            **({"kept": state["kept"]} if self.buffers == "keep" and "kept" in state else {}),
         }
 
     @property
@@ -204,6 +260,17 @@ class Federation:
         Layout(model).unpack(pack(state["model"].values()))
         last = state["history"][-1] if state["history"] else {}
         return Result(model, last.get("accuracy"), last.get("loss"), state["round"])
+
+    def personal(self, worker: str) -> nn.Module:
+        """The model as a device has it after the last finished round: with what it keeps of its own (`buffers="keep"`)
+        in its place; a copy, in evaluation mode. ValueError if there is no such worker.
+        """
+        model, number = self.result.model, self.topology.workers.index(worker)
+        kept = self._state.get("kept") or {"devices": []}
+        if number in kept["devices"]:
+            row, named = kept["devices"].index(number), tensors_of(model)
+            fill([named[name] for name in own_names(model)], [rows[row] for rows in kept["rows"]])
+        return model
 
     def bytes_by_edge(self) -> dict[tuple[str, str], tuple[int, int]]:
         """(parent, node) → (down, up): the bytes of models and updates that arrived over each edge of the topology
