@@ -6,6 +6,7 @@ from .partition import by_key, dirichlet, iid, indices, resample, shards
 from .profile import Profile
 from .records import DeviceFailed, DeviceFinished, Notice, RoundFinished, RoundStarted
 from .round import RoundError
+from .stragglers import stragglers
 from .strategies import STRATEGIES, FedAdam, FedProx, FedSGD
 from .topology import Topology
 from .wires import simulated
@@ -33,4 +34,5 @@ __all__ = [
     "resample",
     "shards",
     "simulated",
+    "stragglers",
 ]
