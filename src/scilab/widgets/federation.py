@@ -126,6 +126,11 @@ class FederationWidget(TreeEditing, Panel):
         note = "Small devices share tasks, so there may be fewer."
         return Estimate(seconds, memory, tasks, note + (" Simulated time is another matter." if simulated else ""))
 
+    def saves(self) -> list[dict]:
+        whys = {"model": "The newest model's state_dict, for torch.load", "history": "A row for each round, as CSV"}
+        return [{"label": what.capitalize(), "why": why, "action": "download", "args": {"what": what}}
+                for what, why in whys.items()] + super().saves()
+
     def do_download(self, what: str) -> dict:
         """Send the page a file: the ``model``, the ``history`` as CSV, or the ``tree`` as YAML."""
         if what == "tree":

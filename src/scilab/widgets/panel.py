@@ -136,6 +136,11 @@ class Panel(Acting, Browsing, Showing, anywidget.AnyWidget):
         """What the picture holds besides what the records tell, such as what a person has selected in it."""
         return {}
 
+    def saves(self) -> list[dict]:
+        """What of the run shown can be saved: buttons {"label", "why" (on hover), "action", "args"}."""
+        why = "The whole run as a file, to be shown again here or elsewhere"
+        return [{"label": "Run", "why": why, "action": "export", "args": {"id": self._run.id}}]
+
     def script(self, values: Mapping) -> str:
         """Python that does the same without the widget."""
         return ""

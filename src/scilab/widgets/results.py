@@ -45,6 +45,7 @@ def tree_yaml(topology: Mapping) -> bytes:
     """A tree, as `Topology.to_dict` gives it, for `Topology.from_yaml`."""
     import yaml
 
-    nodes = "".join(f"- {yaml.safe_dump(list(node), default_flow_style=True, width=10**9)}" for node in topology["nodes"])
+    one = {"default_flow_style": True, "width": 10**9}  # a line for each node
+    nodes = "".join(f"- {yaml.safe_dump(list(node), **one)}" for node in topology["nodes"])
     rest = {key: value for key, value in topology.items() if key != "nodes"}
     return (f"nodes:\n{nodes}" + (yaml.safe_dump(rest) if rest else "")).encode()

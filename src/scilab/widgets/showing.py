@@ -25,6 +25,7 @@ class Showing:
                 "progress": words.progress(run.progress if run is not None else None, self.unit, active),
                 "buttons": words.buttons(status, here=self._live or bool(self._doing), recorded=recorded,
                                          resumable=run is not None and run.resumable, blocked=self._blocked()),
+                "saves": self.saves() if run is not None and not self._doing else [],
                 "notice": self._notice() if run is None and not self._doing else {}}
 
     def _going(self) -> str | None:
