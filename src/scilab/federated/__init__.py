@@ -3,16 +3,26 @@
 from .fedavg import FedAvg
 from .federation import Federation, Result
 from .partition import by_key, dirichlet, iid, indices, resample, shards
+from .policies import POLICIES, Asynchronous, Buffered, Deadline, Synchronous
 from .profile import Profile
 from .records import DeviceFailed, DeviceFinished, Notice, RoundFinished, RoundStarted
 from .round import RoundError
+<<<<<<< HEAD
 from .stragglers import stragglers
+=======
+from .staleness import STALENESS, constant, hinge, polynomial
+>>>>>>> fed-policies
 from .strategies import STRATEGIES, FedAdam, FedProx, FedSGD
 from .topology import Topology
 from .wires import simulated
 
 __all__ = [
+    "POLICIES",
+    "STALENESS",
     "STRATEGIES",
+    "Asynchronous",
+    "Buffered",
+    "Deadline",
     "DeviceFailed",
     "DeviceFinished",
     "FedAdam",
@@ -26,11 +36,15 @@ __all__ = [
     "RoundError",
     "RoundFinished",
     "RoundStarted",
+    "Synchronous",
     "Topology",
     "by_key",
+    "constant",
     "dirichlet",
+    "hinge",
     "iid",
     "indices",
+    "polynomial",
     "resample",
     "shards",
     "simulated",

@@ -58,6 +58,14 @@ class Deployment:
         """Seconds since the federation began to run; simulated ones, if time is."""
         return self.session.now if self.simulated else time.monotonic() - self._origin
 
+    def resume_clock(self, seconds: float) -> None:
+        """Go on counting from so many seconds."""
+        if self.simulated:
+            self.session.now = seconds
+        else:
+            self._origin = time.monotonic() - seconds
+            self.began = time.time() - seconds
+
     def available(self, worker: str, number: int) -> bool:
         """Whether a device answers when it is asked for the `number`-th time."""
         limit = self.wires.links.profile(worker).availability

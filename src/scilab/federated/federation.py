@@ -18,8 +18,12 @@ from ..planes import Engine, Stopped
 from .checks import as_pair, check_parts, try_step
 from .deployment import Deployment
 from .fedavg import FedAvg
+from .flow import Flow
+from .flow_state import restore, snapshot
 from .layout import Layout, pack, tensors_of
 from .partition import Partition, iid
+from .policies import Synchronous, as_policies, plain_policy
+from .records import RoundFinished
 from .round import Round
 from .strategies import as_strategy
 from .streams import stream
@@ -43,7 +47,7 @@ class Result:
 
 
 class Federation:
-    """Synchronous federated learning on a tree of devices (McMahan et al. 2017), weighted by samples at every tier.
+    """Federated learning on a tree of devices (McMahan et al. 2017), weighted by samples at every tier.
 
     `train` and `test` are pairs (inputs (n, …), labels (n, …)) or torch Datasets that fit in memory; `partition` deals
     the training rows to the topology's workers. `loss(outputs, labels)` is a mean over its samples. `engine` is an
@@ -51,9 +55,10 @@ class Federation:
     by the topology's profiles. Aggregators pass up exact sums of 64 bits a number or, with `partials="float32"`, means
     of the model's own type. With `network`, another tree over the same devices, messages take its links: bytes are
     counted, and in simulated time last, hop by hop. `values` are kept for `settings`. Iterate to run: yields the
-    records of `records`. The model that comes out depends on the arguments alone — with exact sums not on the tree, and
-    never on the engine, the number of workers or the order of arrival — and is the same, to the bit, when resumed from
-    any `state_dict`.
+    records of `records`. Where all tiers are synchronous, the model that comes out depends on the arguments alone: with
+    exact sums not on the tree, and never on the engine, the number of workers or the order of arrival. Under other
+    policies the order of arrival is part of the result; simulated time decides it by the profiles alone. Resumed from
+    any `state_dict`, what comes out is the same to the bit in both cases.
 
     Raises ValueError if the parts do not fit each other: it trains on one batch to see.
     """
@@ -64,7 +69,7 @@ class Federation:
         self, model: nn.Module, train: Any, topology: Topology, strategy: FedAvg | str | None = None, *,
         test: Any = None, loss: Loss = cross_entropy, partition: Partition | None = None, rounds: int = 10,
         engine: Any = "threads", seed: int = 0, partials: str = "float64", network: Topology | None = None,
-        values: Mapping[str, Any] | None = None,
+        policies: Any = None, values: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         if not isinstance(rounds, int) or isinstance(rounds, bool) or rounds < 1:
             raise ValueError(f"rounds must be a whole number from 1, got {rounds!r}")
@@ -72,6 +77,13 @@ class Federation:
             raise ValueError(f"partials must be 'float64' (the same bits on every tree) or 'float32', got {partials!r}")
         self.partials, self._wires = partials, Wires(topology, network)
         self.topology, self.strategy, self.total, self.seed = topology, as_strategy(strategy), rounds, seed
+        self.policies = as_policies(policies, topology)
+        self._flows = any(not isinstance(policy, Synchronous) for policy in self.policies)
+        if self.strategy.fraction < 1 and not all(policy.waits for policy in self.policies):
+            raise ValueError(
+                f"fraction is {self.strategy.fraction}, and a tier is buffered or asynchronous: where nobody waits "
+                "there is no round to choose devices for; take fraction 1.0, or synchronous and deadline policies"
+            )
         self.partition, self._engine, self._values = partition or iid(), engine, values
         self._train, self._test = as_pair(train, "train"), None if test is None else as_pair(test, "test")
         self._parts = self.partition(self._train[1].numpy(), len(topology.workers), stream(seed, "partition"))
@@ -100,6 +112,7 @@ class Federation:
             "rounds": self.total,
             "seed": self.seed,
             "partials": self.partials,
+            "policies": [plain_policy(policy) for policy in self.policies],
             "network": None if self._wires.network is None else self._wires.network.to_dict(),
             "engine": self._engine if isinstance(self._engine, str) else self._engine.name,
         }
@@ -139,6 +152,9 @@ class Federation:
                 version = deployment.put(pack(self._state["model"].values()))
                 if self._state["server"]:
                     deployment.server = deployment.put(self._state["server"])
+                if self._flows:
+                    yield from self._flow(deployment, version)
+                    return
                 while self._state["round"] < self.total:
                     fresh, record = yield from Round(deployment, self._state["round"] + 1, version).run()
                     deployment.drop(version)
@@ -147,19 +163,33 @@ class Federation:
                     self._finished(record, engine.store.get(version), kept)
                     yield record
 
+    def _flow(self, deployment: Deployment, version: Any) -> Iterator[Any]:
+        """Not all wait: the state of what is under way belongs to the state of the federation."""
+        flow, store = Flow(deployment, self.policies, self.total, version), deployment.store
+        if "flow" in self._state:
+            restore(flow, self._state["flow"])
+        for record in flow.run():
+            if isinstance(record, RoundFinished):
+                kept = store.get(deployment.server) if deployment.server is not None else []
+                self._finished(record, store.get(flow.tested.key), kept, snapshot(flow))
+            yield record
+
     def _per_task(self, workers: int) -> int:
         """How many devices share a task; at least four tasks per worker and round, so that none waits long."""
         nbytes = sum(tensor.nbytes for tensor in self._state["model"].values())
         share = -(-len(self._parts) // (4 * workers))
         return max(1, min(int(TASK_S / self._device_s), TASK_BYTES // nbytes, share))
 
-    def _finished(self, record: Any, flats: list[torch.Tensor], server: list[list[torch.Tensor]]) -> None:
+    def _finished(
+        self, record: Any, flats: list[torch.Tensor], server: list[list[torch.Tensor]], flow: dict | None = None
+    ) -> None:
         """One new state at once: whoever asks for the state meanwhile gets the one before, or this."""
         Layout(self._skeleton.model).unpack(flats)
         entry = {"round": record.round, "accuracy": record.accuracy, "loss": record.loss}
         history = [*self._state["history"], entry]
         model = _copies(tensors_of(self._skeleton.model))
-        self._state = {"round": record.round, "model": model, "history": history, "server": server}
+        state = {"round": record.round, "model": model, "history": history, "server": server}
+        self._state = state if flow is None else {**state, "flow": flow}
 
     def _ended(self) -> None:
         with self._lock:
@@ -195,6 +225,7 @@ class Federation:
             "model": model,
             "history": [dict(entry) for entry in state["history"]],
             "server": [[tensor.clone() for tensor in group] for group in state.get("server", [])],
+            **({"flow": state["flow"]} if self._flows and "flow" in state else {}),
         }
 
     @property

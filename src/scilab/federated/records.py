@@ -19,7 +19,8 @@ class DeviceFinished:
     """A device has trained on its `samples` rows in `seconds`; `loss` is the mean over its last pass.
 
     `began` is when, in seconds since the run began. In simulated time `seconds` hold the way of the model and of the
-    update, too.
+    update, too. `staleness` is the number of versions that were made while the device was at it, where policies other
+    than `Synchronous` let that happen.
     """
 
     round: int
@@ -29,6 +30,7 @@ class DeviceFinished:
     seconds: float
     worker: str | None
     began: float | None = None
+    staleness: int | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,9 @@ class RoundFinished:
     `bytes_by_tier[d]` = (down, up) over the edges between depth d and d + 1. `failed` counts devices without an update.
     `network`, where a federation runs over another tree's links, holds the bytes with every hop counted: (multicast,
     unicast) on the way down. In simulated time `seconds` is the makespan, and `idle` the share of the devices' time in
-    which they neither trained nor had a message on its way.
+    which they neither trained nor had a message on its way. `staleness` counts the round's updates by staleness:
+    (versions, updates) pairs; None where all tiers are synchronous. Where the coordinator does not wait, a round is
+    over with every as many updates as there are devices, and `bytes_by_tier` holds what arrived meanwhile.
     """
 
     checkpoint: ClassVar[bool] = True
@@ -69,6 +73,7 @@ class RoundFinished:
     bytes_up: int
     bytes_by_tier: tuple[tuple[int, int], ...]
     failed: int
-    train_loss: float
+    train_loss: float | None
     network: tuple[int, int] | None = None
     idle: float | None = None
+    staleness: tuple[tuple[int, int], ...] | None = None

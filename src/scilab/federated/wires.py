@@ -61,6 +61,12 @@ class Wires:
         moved = self.moved.tolist()
         return {(parent, node): tuple(moved[i]) for i, (node, parent, _) in enumerate(self.topology.nodes) if parent}
 
+    def by_tier(self, before: np.ndarray) -> tuple[tuple[int, int], ...]:
+        """(down, up) since `moved` was `before`, over the edges between depth d and d + 1."""
+        tiers = np.zeros((max(self.topology.depth.values()) + 1, 2), dtype=np.int64)
+        np.add.at(tiers, [self.topology.depth[node] for node, _, _ in self.topology.nodes], self.moved - before)
+        return tuple(map(tuple, tiers[1:].tolist()))
+
     def on_network(self, before: np.ndarray) -> tuple[int, int] | None:
         """Bytes moved since `moved` was `before`, each hop of the network counted: what goes down once on each hop
         that several children of a node share (multicast), and once for each child (unicast). None without a network.

@@ -54,7 +54,9 @@ class Dispatch:
         with self._lock:
             if self.state in ("failed", "closed"):
                 raise EngineError(self.error or f"{self.name} is closed; make a new engine")
-            task.session.backlog.append(task)
+            backlog = task.session.backlog
+            place = next((i for i, other in enumerate(backlog) if task.ahead and not other.ahead), len(backlog))
+            backlog.insert(place, task)
         self.pump()
 
     def pump(self) -> None:

@@ -62,6 +62,7 @@ class Session:
         retries: int = 0,
         uses: tuple[Key, ...] = (),
         outputs: tuple[Address, ...] = (),
+        ahead: bool = False,
         **kwargs: Any,
     ) -> int:
         """Ask for ``function(*args, **kwargs)`` on a worker; returns the task's number at once.
@@ -69,7 +70,8 @@ class Session:
         ``uses`` are keys the task reads: each is leased until the task has ended. ``outputs`` are addresses it may
         write: released when it fails, else the caller's to release. ``timeout_s`` limits one attempt. ``retries``
         is how often it is tried again after raising or running late; a task whose worker died is tried once more
-        in any case. ``tag`` comes back with the completion.
+        in any case. ``tag`` comes back with the completion. ``ahead``: before all that wait in this session and were
+        not sent so, as a short task does on which many others depend.
 
         Raises:
             ValueError: a limit or number of retries that makes no sense.
@@ -85,7 +87,7 @@ class Session:
             self.engine.store.lease(key)
         task = Task(
             next(_numbers), tag, function, args, kwargs, timeout_s, retries, tuple(uses), tuple(outputs),
-            time.time(), self,
+            time.time(), self, ahead,
         )  # fmt: skip
         self.engine.accept(task)
         return task.number

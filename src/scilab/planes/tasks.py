@@ -79,6 +79,7 @@ class Task:
     outputs: tuple
     submitted: float
     session: Any
+    ahead: bool = False
     attempts: int = 0
     losses: int = 0
     moves: int = 0

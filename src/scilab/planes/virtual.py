@@ -86,7 +86,7 @@ class VirtualSession:
         return len(self._queue) + len(self._events)
 
     def submit(self, function: Callable, *args: Any, tag: Any = None, timeout_s: float | None = None, retries: int = 0,
-               uses: tuple = (), outputs: tuple = (), **kwargs: Any) -> int:  # fmt: skip
+               uses: tuple = (), outputs: tuple = (), ahead: bool = False, **kwargs: Any) -> int:  # fmt: skip
         """As :meth:`Session.submit`; ``timeout_s`` is in virtual seconds."""
         number = next(self._numbers)
         seconds = float(self.engine.duration(tag))
@@ -96,7 +96,8 @@ class VirtualSession:
             self.engine.store.lease(key)
         self._calls[number] = (function, args, kwargs, tuple(outputs))
         self._held[number] = (tuple(uses), tuple(outputs))
-        self._queue.append((number, tag, seconds, timeout_s, self.now))
+        place = next((i for i, other in enumerate(self._queue) if not other[5] and ahead), len(self._queue))
+        self._queue.insert(place, (number, tag, seconds, timeout_s, self.now, ahead))
         self._fill()
         return number
 
@@ -157,7 +158,7 @@ class VirtualSession:
 
     def _fill(self) -> None:
         while self._queue and len(self._events) < self.engine.workers:
-            number, tag, seconds, limit, submitted = self._queue.popleft()
+            number, tag, seconds, limit, submitted, _ = self._queue.popleft()
             late = limit is not None and seconds > limit
             end = self.now + (limit if late else seconds)
             heapq.heappush(self._events, (end, number, tag, submitted, self.now, "timeout" if late else ""))
