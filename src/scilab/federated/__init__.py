@@ -7,11 +7,8 @@ from .policies import POLICIES, Asynchronous, Buffered, Deadline, Synchronous
 from .profile import Profile
 from .records import DeviceFailed, DeviceFinished, Notice, RoundFinished, RoundStarted
 from .round import RoundError
-<<<<<<< HEAD
-from .stragglers import stragglers
-=======
 from .staleness import STALENESS, constant, hinge, polynomial
->>>>>>> fed-policies
+from .stragglers import stragglers
 from .strategies import STRATEGIES, FedAdam, FedProx, FedSGD
 from .topology import Topology
 from .wires import simulated

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from . import federation_picture, results, shares
 from .browser import file_stem
 from .estimate import Estimate
-from .federation_fields import CORES, FIELDS, as_settings, topology_of, values_of
+from .federation_fields import CORES, FIELDS, as_settings, policies_of, topology_of, values_of
 from .federation_script import script
 from .panel import HERE, Panel
 from .tree_editor import TreeEditing
@@ -54,6 +54,8 @@ class FederationWidget(TreeEditing, Panel):
             devices = len(topology_of(values).workers)
         except (ValueError, TypeError, OSError) as error:
             return {TREE_FIELD.get(shape, "fanouts" if shape == "tree" else "devices"): str(error)}
+        if wrong := _policies_wrong(values):
+            return wrong
         needed = devices * values["per_device"] if values["partition"] == "shards" else devices
         if values["partition"] != "resample" and needed > rows:
             if devices <= rows:
@@ -61,14 +63,20 @@ class FederationWidget(TreeEditing, Panel):
             return {TREE_FIELD.get(shape, "devices"): f"At most {rows:,}: each device needs a sample of its own."}
         return dict(self._late[1]) if self._late and self._late[0] == values else {}
 
+    def do_set(self, values: Mapping) -> None:
+        """Type values into fields; who chooses a drawn tree and has none takes the one that is there."""
+        if values.get("shape") == "drawn" and self._typed.get("topology") is None:
+            values = {**values, "topology": self.draft}
+        super().do_set(values)
+
     def plan(self, values: Mapping) -> dict:
         try:
             tree = self.draft
         except (ValueError, TypeError, OSError):
-            return {"topology": {"nodes": []}, "values": {}}
+            return {"topology": {"nodes": []}}
         profiles = {node: one.to_dict() for node, one in tree.profiles.items() if one.to_dict()}
         return {"topology": {"nodes": tree.nodes, "profiles": profiles}, "engine": values["engine"],
-                "values": {"policies": list(values["policies"])}}
+                "policies": list(values["policies"])}
 
     def begin(self, settings: Mapping) -> dict:
         return federation_picture.begin(settings, self._unfolded)
@@ -160,6 +168,20 @@ class FederationWidget(TreeEditing, Panel):
             return shares.shares(given["dataset"], partition_of(given), devices, given["seed"]) if devices else {}
         except ValueError as error:
             return {"note": str(error)}
+
+
+def _policies_wrong(values: Mapping) -> dict[str, str]:
+    """What is wrong with the policies of the tiers, if something is."""
+    from scilab.federated.policies import as_policies
+
+    try:
+        topology = topology_of(values)
+        policies = as_policies(policies_of(values, topology), topology)
+    except ValueError as error:
+        return {"policies": str(error)}
+    if values["fraction"] < 1 and not all(policy.waits for policy in policies):
+        return {"fraction": "Only 1 where a tier is buffered or asynchronous: there is no round to choose devices for."}
+    return {}
 
 
 @lru_cache

@@ -73,8 +73,6 @@ FIELDS = (
     Choice(name="shape", label="Shape", group="Tree", default="tree",
            options=(("flat", "Flat"), ("tree", "Tree"), ("balanced", "Balanced"), ("ragged", "Ragged"),
                     ("file", "From a file"), ("drawn", "Drawn")),
-           reasons=lambda values: {"drawn": "Change the tree beside, and it is drawn."} if not values["topology"]
-           else {},
            help="A template for the tree, or the one drawn beside. Whatever it is, it can be changed there."),
     Number(name="devices", label="Devices", group="Tree", default=64, minimum=1, maximum=100_000, integer=True,
            help="How many devices hold a share of the data; they are the leaves of the tree.",
@@ -168,6 +166,11 @@ def topology_of(values: Mapping) -> Topology:
     return ragged(devices) if shape == "ragged" else Topology.tree(devices, fanouts_of(values))
 
 
+def policies_of(values: Mapping, topology: Topology) -> list[dict]:
+    """Of the tiers that the tree has."""
+    return list(values["policies"])[:max(topology.depth.values())]
+
+
 def fanouts_of(values: Mapping) -> list[int]:
     """The fanouts of `Topology.tree` for these values."""
     return {"flat": [], "balanced": [values["branching"]] * values["height"]}.get(
@@ -187,7 +190,7 @@ def as_settings(values: Mapping) -> dict:
     else:
         del given["devices"], given["fanouts"]
         given["topology"] = topology_of(values).to_dict()
-    return given | ({"policies": list(values["policies"])} if values["policies"] else {})
+    return given | {"policies": policies_of(values, topology_of(values))}
 
 
 def values_of(settings: Mapping) -> dict | None:
@@ -207,5 +210,5 @@ def values_of(settings: Mapping) -> dict | None:
         fanouts = given["fanouts"]
         values["fanouts"] = fanouts if isinstance(fanouts, str) else ", ".join(map(str, fanouts))
         values["shape"] = "tree" if values["fanouts"] else "flat"
-    return {**values, "engine": name, "policies": tuple(given.get("policies", ())),
+    return {**values, "engine": name, "policies": tuple(given.get("policies") or ()),
             "slow_percent": round(100 * given.get("slow", 0), 6), **({"workers": int(workers)} if workers else {})}

@@ -33,7 +33,7 @@ def begin(settings: Mapping, unfolded: Collection[str] = ()) -> dict:
     simulated = str(settings.get("engine", "")).startswith("virtual")
     unit = "simulated s" if simulated else "s"
     tiers, groups = tiers_of(nodes, unfolded)
-    labels = [f"{upper['label']} ↔ {lower['label']}" for upper, lower in pairwise(tiers)]
+    labels = [f"to {tier['label']}" for tier in tiers[1:]]
     picture = {
         "charts": {"accuracy": chart("Accuracy on the test data", "round", "accuracy"),
                    "loss": chart("Loss", "round", "loss"),
@@ -73,17 +73,17 @@ def draw(records: Sequence[Mapping], picture: Mapping) -> dict:
             last |= {"round": record["round"], "devices": record["devices"], "in": 0}
         elif kind in ("DeviceFinished", "DeviceFailed"):
             device, failed = record["device"], kind == "DeviceFailed"
-            now[device] = "f" if failed else "d"
+            again, now[device] = device in took, "f" if failed else "d"
+            took[device] += not failed
             last |= {"in": last.get("in", 0) + 1, "failed": last.get("failed", 0) + failed}
             above = picture["_parents"].get(device)
-            while above is not None and out:
+            while above is not None and out and not again:
                 out[above] = out.get(above, 0) - 1
                 now[above] = "g" if out[above] == 0 else now[above]
                 above = picture["_parents"][above]
             if failed:
                 messages.append(f"Round {record['round']}, {device} failed: {record['reason']}")
             else:
-                took[device] += 1
                 drawn = gantt.with_work(drawn, record)
         elif kind == "RoundFinished":
             now |= {node: "d" for node, kind in picture["_kinds"].items() if kind != "worker"}
@@ -170,7 +170,7 @@ def _by_edge(picture: Mapping, moved: Mapping, took: Counter, record: Mapping) -
 
 def _dealt(count: int, weights: Sequence[int]) -> list[int]:
     """`count` in whole parts by weight, to the last one."""
-    ends = [count * reached // sum(weights) for reached in accumulate(weights, initial=0)] if weights else []
+    ends = [count * reached // max(1, sum(weights)) for reached in accumulate(weights, initial=0)]
     return [after - before for before, after in pairwise(ends)]
 
 

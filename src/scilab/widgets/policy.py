@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from .fields import Choice, Field, Number
 
 OWN = {  # by policy: which of the fields below are its own
-    "synchronous": (), "deadline": ("seconds", "quorum", "late"), "buffered": ("size",), "asynchronous": ("mix",),
+    "synchronous": (), "deadline": ("seconds", "quorum", "late"), "buffered": ("size", "max_staleness"),
+    "asynchronous": ("mix", "max_staleness"),
 }  # fmt: skip
 STALENESS = {"constant": (), "polynomial": ("a",), "hinge": ("a", "b")}
 SYNCHRONOUS = {"name": "synchronous"}
@@ -20,7 +21,7 @@ def _of(*policies: str):
 
 
 def _weighed(*kinds: str):
-    return lambda values: values["policy"] in ("buffered", "asynchronous") and values["staleness"] in kinds
+    return lambda values: values["policy"] != "synchronous" and values["staleness"] in kinds
 
 
 FIELDS = (
@@ -31,7 +32,7 @@ FIELDS = (
                 "many updates, asynchronous after each."),
     Number(name="seconds", label="Deadline", unit="s", default=60, minimum=1e-6, maximum=1e9, only=_of("deadline"),
            help="How long a round waits at most, once the quorum is there; simulated seconds in simulated time."),
-    Number(name="quorum", label="Quorum", default=0.5, minimum=0, maximum=1, only=_of("deadline"),
+    Number(name="quorum", label="Quorum", default=0.5, minimum=1e-6, maximum=1, only=_of("deadline"),
            help="The share of the children without which a round does not end, however late it is."),
     Choice(name="late", label="Late updates", default="carry",
            options=(("carry", "Count next round"), ("drop", "Drop")), only=_of("deadline"),
@@ -40,7 +41,8 @@ FIELDS = (
            only=_of("buffered"), help="After so many updates a new version is made."),
     Number(name="mix", label="Mix", default=0.6, minimum=0.0001, maximum=1, only=_of("asynchronous"),
            help="The share of the new version that a fresh update makes."),
-    Choice(name="staleness", label="Stale updates", default="polynomial", only=_of("buffered", "asynchronous"),
+    Choice(name="staleness", label="Stale updates", default="polynomial",
+           only=_of("deadline", "buffered", "asynchronous"),
            options=(("constant", "Count in full"), ("polynomial", "Polynomial"), ("hinge", "Hinge")),
            help="How much an update counts that began so many versions ago: polynomial (1+τ)^-a; hinge 1 up to b "
                 "versions, then 1/(a(τ-b)+1)."),
@@ -48,6 +50,8 @@ FIELDS = (
            help="How fast the weight falls with the versions τ."),
     Number(name="b", label="b", unit="versions", default=4, minimum=0, maximum=1000, only=_weighed("hinge"),
            help="Up to so many versions an update counts in full."),
+    Number(name="max_staleness", label="Stalest", unit="versions", default=None, minimum=0, maximum=1e9, integer=True,
+           optional=True, only=_of("buffered", "asynchronous"), help="Staler updates are dropped; empty is no limit."),
 )  # fmt: skip
 
 
@@ -73,7 +77,7 @@ def plain(values: Mapping) -> dict:
     """The policy that the fields' values describe."""
     name, kind = values["policy"], values["staleness"]
     policy = {"name": name, **{own: values[own] for own in OWN[name]}}
-    if name in ("buffered", "asynchronous"):
+    if name != "synchronous":
         policy["staleness"] = {"name": kind, **{own: values[own] for own in STALENESS[kind]}}
     return policy
 
@@ -101,7 +105,8 @@ def names(policies: Sequence[Mapping]) -> set[str]:
 
 def as_code(policy: Mapping) -> str:
     """The call that makes it: Buffered(size=8, staleness=polynomial(a=0.5))."""
-    given = [f"{name}={value!r}" for name, value in policy.items() if name not in ("name", "staleness")]
+    given = [f"{name}={value!r}" for name, value in policy.items()
+             if name not in ("name", "staleness") and value is not None]
     if stale := policy.get("staleness"):
         inner = ", ".join(f"{name}={value!r}" for name, value in stale.items() if name != "name")
         given.append(f"staleness={stale['name']}({inner})")

@@ -123,9 +123,8 @@ export function drawTree(spec, width, chosen) {
     const edge = line("scilab-edge", middle(at[row - 1][parent]), ys[row - 1], middle(at[row][i]), ys[row] - 9);
     edge.style.strokeWidth = 1 + (4 * moved) / heavy;
     picture.append(edge);
-    const [x, y] = [(middle(at[row - 1][parent]) + middle(at[row][i])) / 2, (ys[row - 1] + ys[row]) / 2];
-    if (moved && at[row][i][1] - at[row][i][0] > 62) {
-      picture.append(text("scilab-tick scilab-name", x, y + 8, bytes(moved * tier.counts[i]), "middle"));
+    if (moved && at[row][i][1] - at[row][i][0] > 54) {
+      picture.append(text("scilab-tick scilab-name", middle(at[row][i]), ys[row] - 15, bytes(moved * tier.counts[i]), "middle"));
     }
   }));
   tiers.forEach((tier, row) => {

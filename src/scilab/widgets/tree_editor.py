@@ -107,7 +107,8 @@ class TreeEditing:
         fields, before = self._side_fields()
         form = judge(fields, {**before, **self._side_typed})
         changed = {name for name in self._side_typed if name in form.values and name not in form.errors}
-        draft, nodes = self.draft, self._selected_nodes()
+        old, nodes = self.draft, self._selected_nodes()
+        draft = old
         given = {name: form.values[name] for name in changed}
         profile = {name: given[name] for name in ("speed", "availability") if name in given}
         if "bandwidth" in given:
@@ -127,7 +128,7 @@ class TreeEditing:
             self._typed["policies"] = policy.with_policy(
                 self.values["policies"], self._selected["tier"], policy.plain(form.values))
             self._redraw()
-        return draft if draft is not self.draft else None
+        return draft if draft is not old else None
 
     def _step_back(self, act: str) -> None:
         here, there = ("_undo", "_redo") if act == "undo" else ("_redo", "_undo")
@@ -200,8 +201,11 @@ class TreeEditing:
 
     def extra(self) -> dict:
         why = self._not_editable()
-        wrong = self._refused or ("" if self._run is not None else self._form.errors.get("topology", ""))
-        policies = [policy.said(each) for each in (self._settings.get("values") or {}).get("policies") or ()]
+        errors = {} if self._run is not None else self._form.errors
+        wrong = self._refused or errors.get("topology") or errors.get("policies") or ""
+        policies = [policy.said(each) for each in self._policies()]
+        if all(each == "synchronous" for each in policies):
+            policies = []
         return {"editing": {"on": not why, "why": why, "wrong": wrong, "undo": bool(self._undo),
                             "redo": bool(self._redo), "again": bool(why) and not self._fixed()
                             and self._run.status not in ACTIVE},
@@ -247,8 +251,7 @@ class TreeEditing:
         if len(nodes) == 1 and tier is None:
             fields, values = [NAME], {"name": nodes[0]}
         if tier is not None and kinds - {"worker"}:
-            policies = self._settings.get("values", {}).get("policies") if self._run is not None else None
-            policies = policies or (self._form.values["policies"] if self._run is None else ())
+            policies = self._policies()
             fields += policy.FIELDS
             values |= policy.typed(policies[tier] if tier < len(policies) else policy.SYNCHRONOUS)
         profiled = [node for node in nodes if self._drawn["_kinds"][node] != "coordinator"]
@@ -265,6 +268,11 @@ class TreeEditing:
             values |= {"bandwidth": bandwidth and number(bandwidth / 1e6, 9).replace(",", ""),
                        "latency": _common([p.latency_s * 1e3 for p in profiles])}
         return fields, values
+
+    def _policies(self) -> list[dict]:
+        """Of the run shown, or as set; those of tiers that the tree lacks are left out."""
+        given = (self._settings.get("values") or self._settings).get("policies") or []
+        return given[:max(0, len(self._drawn.get("_groups", ())) - 1)]
 
     def _profile_of(self, node: str) -> Profile:
         given = self._drawn.get("_profiles", {}).get(node)
