@@ -29,10 +29,11 @@ function sidePanel(host, ask) {
   return { update, stop: drawn.stop };
 }
 
-function view(host, ask) {
+function view(host, ask, after) {
   const [drawing, chosen, times, dealt] = [h("div"), h("div"), h("div"), h("div")];
   const messages = h("ul", { class: "scilab-messages" });
-  host.append(drawing, chosen, messages, times, dealt);
+  host.append(drawing, chosen, messages);
+  after.append(times);
   const parts = { tree: treeEditor(drawing, ask), side: sidePanel(chosen, ask), gantt: gantt(times), shares: shares(dealt) };
 
   function update(picture) {
@@ -43,6 +44,8 @@ function view(host, ask) {
     messages.replaceChildren(...[...picture.messages].reverse().map((text) => h("li", {}, text)));
     times.hidden = !picture.gantt.bars.length;
     parts.gantt.update({ ...picture.gantt, title: sampled(picture.gantt) });
+    const place = picture.tree.round ? after : host; // before a round it is the news
+    if (dealt.parentNode !== place) place.append(dealt);
     dealt.hidden = !picture.shares.rows && !picture.shares.note;
     parts.shares.update(picture.shares);
   }

@@ -131,7 +131,7 @@ FIELDS = (
            help="Standard deviation of the Gaussian noise a device adds to what it reports, in multiples of clip.",
            unless=lambda values: None if values["clip"] else "Needs a clip."),
     Choice(name="engine", label="Engine", group="Machine", default="threads",
-           options=(("threads", "Threads"), ("processes", "Processes"), ("virtual", "Simulated time")),
+           options=(("threads", "Threads"), ("processes", "Processes"), ("virtual", "Simulated")),
            help="Where devices train: threads of this kernel start at once; processes of this machine take two "
                 "seconds to start and use cores better; simulated time trains for real and takes the times from the "
                 "profiles of devices and links."),

@@ -99,8 +99,7 @@ def draw(records: Sequence[Mapping], picture: Mapping) -> dict:
         elif kind == "Notice":
             messages.append(record["text"])
     if stale:
-        told = told | {"staleness": bars("Staleness of updates (versions made since dispatch)",
-                                         *_histogram(stale), "updates")}  # fmt: skip
+        told = told | {"staleness": bars("Staleness of updates (versions)", *_histogram(stale), "updates")}
     picture = {**picture, "charts": charts, "bars": told, "gantt": drawn, "_now": now, "_out": out, "_took": took,
                "_moved": moved, "_stale": stale, "_last": last,
                "messages": [message[:400] for message in messages[-MESSAGES:]]}

@@ -39,7 +39,8 @@ function initialize({ model }) {
   return () => model.off("change:change", follow);
 }
 
-// makePanel(view) → what anywidget takes. `view(host, ask)` draws a panel's own keys: {update(picture), stop()}.
+// makePanel(view) → what anywidget takes. `view(host, ask, after)` draws a panel's own keys: {update(picture), stop()};
+// `host` is above the charts, `after` below them.
 export function makePanel(view) {
   function render({ model, el }) {
     const pending = new Map();
@@ -81,10 +82,10 @@ export function makePanel(view) {
     const settings = h("div");
     const estimate = h("p", { class: "scilab-estimate", "aria-live": "polite" });
     const tiles = h("div", { class: "scilab-tiles" });
-    const own = h("div");
+    const [own, after] = [h("div"), h("div")];
     const plots = h("div", { class: "scilab-charts" });
     const save = h("div", { class: "scilab-tools", role: "group", "aria-label": "Save" });
-    const live = h("div", { class: "scilab-live" }, tiles, own, plots, save);
+    const live = h("div", { class: "scilab-live" }, tiles, own, plots, after, save);
     const compared = h("div", { class: "scilab-live" });
     const code = h("code", {});
     const copy = h("button", { type: "button", onclick: copyCode }, "Copy");
@@ -106,7 +107,7 @@ export function makePanel(view) {
     const fields = form(settings, ask);
     const journal = runs(below, ask);
     const drawn = [several(plots, chart), several(plots, bars)];
-    const mine = view ? view(own, ask) : null;
+    const mine = view ? view(own, ask, after) : null;
     let overlaid = [];
 
     function copyCode() {

@@ -121,7 +121,7 @@ export function drawTree(spec, width, chosen) {
   tiers.forEach((tier, row) => (row ? tier.parents : []).forEach((parent, i) => {
     const moved = (tier.bytes[i][0] + tier.bytes[i][1]) / tier.counts[i];
     const edge = line("scilab-edge", middle(at[row - 1][parent]), ys[row - 1], middle(at[row][i]), ys[row] - 9);
-    edge.style.strokeWidth = 1 + (4 * moved) / heavy;
+    edge.style.strokeWidth = 1 + (2.5 * moved) / heavy;
     picture.append(edge);
     if (moved && at[row][i][1] - at[row][i][0] > 54) {
       picture.append(text("scilab-tick scilab-name", middle(at[row][i]), ys[row] - 15, bytes(moved * tier.counts[i]), "middle"));
