@@ -127,7 +127,7 @@ def ragged(workers: int) -> Topology:
     """A tree whose devices lie at different depths: some right below the coordinator, the others below aggregators of
     growing size, every third of which hangs below another.
     """
-    if workers < 2:
+    if workers < 4:
         return Topology.flat(workers)
     count = max(1, min(workers - 1, round(math.sqrt(workers) / 2)))
     above = [f"a{i - 1}" if i % 3 == 2 else "coordinator" for i in range(count)]

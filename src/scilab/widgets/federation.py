@@ -67,6 +67,8 @@ class FederationWidget(TreeEditing, Panel):
         """Type values into fields; who chooses a drawn tree and has none takes the one that is there."""
         if values.get("shape") == "drawn" and self._typed.get("topology") is None:
             values = {**values, "topology": self.draft}
+        if {"shape", "devices", "fanouts", "branching", "height", "tree_file"} & values.keys():
+            self._selected, self._refused = {}, ""  # it was of another tree
         super().do_set(values)
 
     def plan(self, values: Mapping) -> dict:

@@ -93,7 +93,7 @@ FIELDS = (
     PoliciesField(name="policies", label="Policies", group="Tree", default=(),
                   help="How each tier waits for those below it; set in the tree beside."),
     Choice(name="partition", label="Shares", group="Shares of the data", default="dirichlet",
-           options=(("dirichlet", "Uneven"), ("iid", "Even"), ("shards", "Few classes"), ("resample", "Drawn anew")),
+           options=(("dirichlet", "Uneven"), ("iid", "Even"), ("shards", "Few classes"), ("resample", "Resampled")),
            help="How the data is dealt: uneven (each class by shares from a Dirichlet distribution), evenly at random "
                 "(IID), a few classes for each device, or rows drawn with replacement, for any number of devices."),
     Number(name="alpha", label="Alpha", group="Shares of the data", default=0.5, minimum=0.001, maximum=1000,

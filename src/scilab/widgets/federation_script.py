@@ -39,7 +39,7 @@ from scilab.runs import Run
 
 data = load({given["dataset"]!r})
 model = build({given["model"]!r}, data.shape, len(data.classes), seed={given["seed"]})
-tree = {_tree(given)}
+tree = {_tree(given, values)}
 {more}federation = Federation(
     model, data.train, tree, {kind}({", ".join(f"{name}={value!r}" for name, value in said.items())}),
     {extra}test=data.test, partition={dealt}, rounds={given["rounds"]},
@@ -50,7 +50,9 @@ run.wait()
 """
 
 
-def _tree(given: Mapping) -> str:
+def _tree(given: Mapping, values: Mapping) -> str:
+    if values["shape"] == "file":
+        return f"Topology.from_yaml({values['tree_file']!r})"
     if "topology" not in given:
         return f"Topology.tree({given['devices']}, fanouts={numbers(given['fanouts'])})"
     if len(given["topology"]["nodes"]) > INLINE:
