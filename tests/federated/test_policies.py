@@ -288,6 +288,19 @@ def test_simulated_runs_repeat_and_resume_to_the_bit(name):
         same(weights(whole), weights(rest))
 
 
+def test_a_federation_goes_on_under_other_policies():
+    """From where the other stopped: its model, the rounds that are left, streams that were not used."""
+    first, then, back = federation(None, rounds=2), federation(Buffered(3), rounds=4), federation(None, rounds=5)
+    run(first)
+    then.load_state_dict(first.state_dict())
+    assert [record.round for record in finished(run(then))] == [3, 4]
+    whole = federation(Buffered(3), rounds=2)
+    run(whole)
+    assert not torch.equal(weights(whole)["first.weight"], weights(then)["first.weight"])
+    back.load_state_dict(then.state_dict())
+    assert [record.round for record in finished(run(back))] == [5]
+
+
 @pytest.mark.parametrize("name", ["asynchronous", "buffered over deadline"])
 def test_what_computes_does_not_matter_in_simulated_time(name, processes):
     alone = mixed(name)

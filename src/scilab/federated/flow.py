@@ -45,10 +45,12 @@ class Node:
 
 class Flow:
     """Runs rounds until `total` are done; a coordinator that waits makes one version a round, another finishes a round
-    with every as many updates as there are devices.
+    with every as many updates as there are devices. `model` is what `done` rounds have made.
     """
 
-    def __init__(self, deployment: Deployment, policies: Sequence[Policy], total: int, model: Key) -> None:
+    def __init__(
+        self, deployment: Deployment, policies: Sequence[Policy], total: int, model: Key, done: int = 0
+    ) -> None:
         self.deployment, self.topology, self.total = deployment, deployment.topology, total
         self.traffic, self.progress = Traffic(deployment), Progress(deployment)
         self.wires, self.strategy, self.simulated = deployment.wires, deployment.strategy, deployment.simulated
@@ -56,8 +58,9 @@ class Flow:
         self.nodes = {name: Node(name, policies[depth[name]]) for name in self.topology.children}
         self.root = self.nodes[self.topology.root]
         self.waits, self.mixing = self.root.policy.waits, isinstance(self.root.policy, Asynchronous)
-        self.round, self.counted = 0, 0  # rounds finished; updates in the newest version
-        self.counts: Counter[str] = Counter()  # how often each device was asked: its streams follow from it
+        self.round, self.counted = done, done * len(self.topology.workers)  # rounds finished; updates in `newest`
+        # how often each device was asked: its streams follow from it
+        self.counts: Counter[str] = Counter(dict.fromkeys(self.topology.workers, done))
         self.misses: Counter[str] = Counter()  # in a row
         self.retired: set[str] = set()
         self.replies: list[str] = []  # those to be answered once the coordinator has made its next version
