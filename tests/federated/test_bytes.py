@@ -54,5 +54,5 @@ def test_a_version_is_serialised_once_and_rows_once(monkeypatch):
         run(federation)
     # the bare model, the test rows and the first version, which the coordinator's tasks follow by one put each
     assert [type(obj).__name__ for obj in puts[:2]] == ["Skeleton", "tuple"] and isinstance(puts[-1], list)
-    rows = torch.cat([inputs for inputs, _, _ in puts[2:-1]])
+    rows = torch.cat([inputs for inputs, *_ in puts[2:-1]])
     assert sorted(rows[:, 0].tolist()) == sorted(data()[0][:, 0].tolist())  # every row of every device, once

@@ -5,7 +5,16 @@ from .federation import Federation, Result
 from .partition import by_key, dirichlet, iid, indices, resample, shards
 from .policies import POLICIES, Asynchronous, Buffered, Deadline, Synchronous
 from .profile import Profile
-from .records import DeviceFailed, DeviceFinished, Notice, RoundFinished, RoundStarted
+from .records import (
+    AggregatorFailed,
+    CohortFinished,
+    DeviceFailed,
+    DeviceFinished,
+    DevicesFailed,
+    Notice,
+    RoundFinished,
+    RoundStarted,
+)
 from .round import RoundError
 from .staleness import STALENESS, constant, hinge, polynomial
 from .stragglers import stragglers
@@ -17,11 +26,14 @@ __all__ = [
     "POLICIES",
     "STALENESS",
     "STRATEGIES",
+    "AggregatorFailed",
     "Asynchronous",
     "Buffered",
+    "CohortFinished",
     "Deadline",
     "DeviceFailed",
     "DeviceFinished",
+    "DevicesFailed",
     "FedAdam",
     "FedAvg",
     "FedProx",

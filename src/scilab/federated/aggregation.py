@@ -34,7 +34,7 @@ class WeightedSum:
 
     def __init__(self, layout: Layout, flats: Flats, capacity: int) -> None:
         shift = (capacity - 1).bit_length() - 62
-        self.like, self.sizes = flats, layout.sizes
+        self.like, self.sizes = [flat.new_empty(0) for flat in flats], layout.sizes  # the version itself may go
         self.quanta = [[2.0 ** (bound + shift) for bound in bounds] for bounds in layout.bounds(flats)]
         self.sums: list[torch.Tensor | None] = [
             torch.zeros(flat.numel(), dtype=torch.int64) if flat.is_floating_point() else None for flat in flats
@@ -62,7 +62,8 @@ class WeightedSum:
     def mean(self, samples: int) -> Flats:
         """The one division; each result in the type of the model's tensors."""
         means = [
-            torch.empty_like(like) if like.is_floating_point() else self.sums[g] for g, like in enumerate(self.like)
+            like.new_empty(sum(self.sizes[g])) if like.is_floating_point() else self.sums[g]
+            for g, like in enumerate(self.like)
         ]
         for group, mean in enumerate(means):
             if mean.is_floating_point():
@@ -79,8 +80,8 @@ class WeightedSum:
         self.sums[group] = values if before is None else torch.maximum(before, values)
 
 
-def _sum(skeleton: Key, flats: Flats, capacity: int, children: Sequence[Child]) -> WeightedSum:
-    total = WeightedSum(cached(Resident, skeleton, threading.get_ident()).layout, flats, capacity)
+def _sum(total: WeightedSum, children: Sequence[Child]) -> WeightedSum:
+    """One child's updates after another: in memory there are the sum and what one child has left."""
     for key, samples, partial in children:
         if partial:
             total.merge(get(key))
@@ -89,16 +90,20 @@ def _sum(skeleton: Key, flats: Flats, capacity: int, children: Sequence[Child]) 
     return total
 
 
+def _layout(skeleton: Key) -> Layout:
+    return cached(Resident, skeleton, threading.get_ident()).layout
+
+
 def aggregate(skeleton: Key, version: Key, capacity: int, jobs: Sequence[tuple], means: bool = False) -> list[Key]:
     """Task: each job (children, address, down, up) is an aggregator that gets the model, puts its sums or `means`."""
     return [
-        put(address, _partial(skeleton, get(version, down), capacity, children, means), up)
+        put(address, _partial(WeightedSum(_layout(skeleton), get(version, down), capacity), children, means), up)
         for children, address, down, up in jobs
     ]
 
 
-def _partial(skeleton: Key, flats: Flats, capacity: int, children: Sequence[Child], means: bool) -> Flats:
-    total = _sum(skeleton, flats, capacity, children)
+def _partial(total: WeightedSum, children: Sequence[Child], means: bool) -> Flats:
+    _sum(total, children)
     if not means:
         return total.sums
     return [mean.unsqueeze(0) for mean in total.mean(sum(sum(samples) for _, samples, _ in children))]
@@ -114,7 +119,7 @@ def finish(
     """
     samples = sum(sum(samples) for _, samples, _ in children)
     model = get(version)
-    fresh = _sum(skeleton, model, capacity, children).mean(samples)
+    fresh = _sum(WeightedSum(_layout(skeleton), model, capacity), children).mean(samples)
     if kept is None:
         return put(address, fresh), None
     here = cached(Resident, skeleton, threading.get_ident())

@@ -35,15 +35,32 @@ def as_pair(data: Any, name: str) -> tuple[torch.Tensor, torch.Tensor]:
     return inputs, labels
 
 
-def check_parts(parts: Sequence[Any], rows: int, topology: Topology) -> None:
-    """Every worker needs rows, and rows that are there."""
-    if len(parts) != len(topology.workers):
-        raise ValueError(f"the partition made {len(parts)} parts for {len(topology.workers)} workers")
-    for worker, part in zip(topology.workers, parts, strict=True):
-        if len(part) == 0:
-            raise ValueError(f"worker {worker!r} has no data; take fewer workers or another partition")
-        if np.min(part) < 0 or np.max(part) >= rows:
-            raise ValueError(f"the partition gave worker {worker!r} a row outside 0 to {rows - 1}")
+def check_parts(parts: Sequence[Any], rows: int, topology: Topology) -> int:
+    """Every worker needs rows, and rows that are there; returns how many all have."""
+    if len(parts) != len(topology.leaves):
+        raise ValueError(f"the partition made {len(parts)} parts for {len(topology.leaves)} workers")
+    counts = np.fromiter(map(len, parts), np.int64, len(parts))
+    if not counts.all():
+        worker = topology.workers[int(np.argmin(counts))]
+        raise ValueError(f"worker {worker!r} has no data; take fewer workers or another partition")
+    every = parts if isinstance(parts, np.ndarray) else np.concatenate([np.asarray(part) for part in parts])
+    if np.min(every) < 0 or np.max(every) >= rows:
+        worker = next(w for w, part in zip(topology.workers, parts, strict=True) if min(part) < 0 or max(part) >= rows)
+        raise ValueError(f"the partition gave worker {worker!r} a row outside 0 to {rows - 1}")
+    return int(counts.sum())
+
+
+def check_sites(topology: Topology, engine: Any) -> None:
+    """Where nodes are to run must be known."""
+    sites = getattr(engine, "engines", None)
+    for node, profile in topology.profiles:
+        if profile.engine and sites is None:
+            raise ValueError(
+                f"node {node!r} is to run at engine {profile.engine!r}, and there is only one engine here; give "
+                f"engine=Sites({{{profile.engine!r}: …}}), or no engine in the profile"
+            )
+        if profile.engine and profile.engine not in sites:
+            raise ValueError(f"node {node!r} is to run at engine {profile.engine!r}; there are {', '.join(sites)}")
 
 
 def try_step(model: nn.Module, loss: Loss, train: tuple, strategy: FedAvg, batch: int) -> tuple[bool, float]:

@@ -5,18 +5,35 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..planes import Address, Key, Session, Store
 from .streams import stream
+from .topology import Topology
 from .training import Skeleton
 from .wires import Wires
 
-CACHED_SHARDS, CACHED_BYTES = 48, 256 << 20
-"""Workers keep the rows they have read if there are no more shards and bytes than this; else they read them again."""
+CACHED_SHARDS, CACHED_BYTES, SHARED_BYTES = 48, 256 << 20, 64 << 20
+"""Workers keep the rows they have read if there are no more shards and bytes than this; else they read them again.
+Where devices have rows in common, each shard holds row numbers, and the data, up to so many bytes, go out once."""
+
+
+class Siblings(Sequence):
+    """The ids of some workers, made when asked for; `numbers` are the workers' own, `places` those in the tree."""
+
+    def __init__(self, topology: Topology, numbers: np.ndarray) -> None:
+        self._ids, self.numbers, self.places = topology.ids, numbers, topology.leaves[numbers]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index: int) -> str:
+        return self._ids[int(self.places[index])]
 
 
 class Deployment:
@@ -29,30 +46,56 @@ class Deployment:
         self.wires, self.means, self.simulated = wires, means, hasattr(session, "now")
         self.began, self._origin = 0.0 if self.simulated else time.time(), time.monotonic()
         self.session, self.store, self.topology, self.seed = session, store, topology, seed
-        self.strategy = skeleton.strategy
-        self.number = {worker: number for number, worker in enumerate(topology.workers)}
+        self.strategy, self.cohort = skeleton.strategy, skeleton.cohort
         self._held: dict[tuple, Key | Address] = {}
+        self.sites = {node: profile.engine for node, profile in topology.profiles if profile.engine}
         self.skeleton, self.test, self.keep, self.samples = self.put(skeleton), None, False, 0
         self.parts: Sequence[Any] = ()
         self.shards: list[tuple[Key, list[str]]] = []
         self.server: Key | None = None  # what the strategy's server keeps from round to round
         run = uuid.uuid4().hex
-        self.edges = [((run, "down", tier), (run, "up", tier)) for tier in range(max(topology.depth.values()))]
+        self.edges = [((run, "down", tier), (run, "up", tier)) for tier in range(topology.height)]
 
     def ship(self, train: tuple, test: tuple | None, parts: Sequence[Any], per_task: int) -> None:
-        """Put the test rows, and `shards`: the rows of up to `per_task` workers each, siblings together."""
-        self.samples, self.parts = sum(len(part) for part in parts), parts
+        """Put the test rows, and `shards`: the rows of up to `per_task` workers each, siblings together; or, of
+        cohorts, whole ones.
+        """
+        topology, counts = self.topology, np.fromiter(map(len, parts), np.int64, len(parts))
+        self.samples, self.parts = int(counts.sum()), parts
         self.test = None if test is None else self.put(test)
-        near = [node for node in self.topology.depth if node in self.number]
-        for start in range(0, len(near), per_task):
+        shared = self.samples > len(train[1]) and train[0].nbytes + train[1].nbytes <= SHARED_BYTES
+        data = self.put(train) if shared else None
+        near = np.arange(len(parts))
+        if self.cohort == 1:
+            near = np.searchsorted(topology.leaves, topology.near[topology.kinds[topology.near] == 2])
+        else:
+            per_task = max(1, per_task // self.cohort) * self.cohort
+        for numbers in self._chunks(near, per_task):
             self.session.next(timeout_s=0)  # nothing has been submitted: this only raises Stopped after a stop
-            workers = near[start : start + per_task]
-            rows = [torch.as_tensor(parts[self.number[worker]]) for worker in workers]
-            cuts = [0, *torch.tensor([len(part) for part in rows]).cumsum(0).tolist()]
-            every = torch.cat(rows)
-            self.shards.append((self.put((train[0][every], train[1][every], cuts)), workers))
+            cuts = [0, *counts[numbers].cumsum().tolist()]
+            every = torch.from_numpy(np.concatenate([parts[number] for number in numbers]))
+            rows = (data, None, every) if shared else (train[0][every], train[1][every], None)
+            self.shards.append((self.put((*rows, cuts)), Siblings(topology, numbers)))
         nbytes = sum(key.nbytes for key, _ in self.shards) + (self.test.nbytes if self.test else 0)
         self.keep = len(self.shards) <= CACHED_SHARDS and nbytes <= CACHED_BYTES
+
+    def _chunks(self, numbers: np.ndarray, size: int) -> Iterator[np.ndarray]:
+        """So many workers at a time, all at one site."""
+        groups = [numbers]
+        if self.sites:
+            here = np.array([self.sites.get(worker, "") for worker in self.topology.workers])[numbers]
+            groups = [numbers[here == site] for site in np.unique(here)]
+        for group in groups:
+            yield from (group[start : start + size] for start in range(0, len(group), size))
+
+    def at(self, node: str) -> dict[str, str]:
+        """What to tell the session so that a node's task runs at its site."""
+        return {"at": self.sites[node]} if node in self.sites else {}
+
+    @cached_property
+    def number(self) -> dict[str, int]:
+        """A worker's number by its id."""
+        return {worker: number for number, worker in enumerate(self.topology.workers)}
 
     def clock(self) -> float:
         """Seconds since the federation began to run; simulated ones, if time is."""
@@ -65,6 +108,11 @@ class Deployment:
         else:
             self._origin = time.monotonic() - seconds
             self.began = time.time() - seconds
+
+    @cached_property
+    def always(self) -> bool:
+        """Whether every device answers whenever it is asked."""
+        return all(profile.availability == 1 for _, profile in self.wires.links.profiles)
 
     def available(self, worker: str, number: int) -> bool:
         """Whether a device answers when it is asked for the `number`-th time."""

@@ -15,7 +15,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from ..planes import Engine, Stopped
-from .checks import as_pair, check_parts, try_step
+from .checks import as_pair, check_parts, check_sites, try_step
+from .cohort import fitting
 from .deployment import Deployment
 from .fedavg import FedAvg
 from .flow import Flow
@@ -34,6 +35,8 @@ from .wires import Wires, simulated
 TASK_S, TASK_BYTES = 0.05, 4 << 20
 """Small devices share a task until it takes about this long, or its updates this much: a task costs the control plane
 a millisecond or two, an object on the data plane a tenth of one."""
+COHORT_GAIN = 8
+"""How much faster a device trains in a cohort, roughly: only the size of tasks depends on it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,14 +54,16 @@ class Federation:
 
     `train` and `test` are pairs (inputs (n, …), labels (n, …)) or torch Datasets that fit in memory; `partition` deals
     the training rows to the topology's workers. `loss(outputs, labels)` is a mean over its samples. `engine` is an
-    `Engine`, a name such as "threads:2" (then one is opened for the run), or "virtual": real results in simulated time,
-    by the topology's profiles. Aggregators pass up exact sums of 64 bits a number or, with `partials="float32"`, means
-    of the model's own type. With `network`, another tree over the same devices, messages take its links: bytes are
-    counted, and in simulated time last, hop by hop. `values` are kept for `settings`. Iterate to run: yields the
-    records of `records`. Where all tiers are synchronous, the model that comes out depends on the arguments alone: with
-    exact sums not on the tree, and never on the engine, the number of workers or the order of arrival. Under other
-    policies the order of arrival is part of the result; simulated time decides it by the profiles alone. Resumed from
-    any `state_dict`, what comes out is the same to the bit in both cases.
+    `Engine`, `Sites` (several, among which profiles choose), a name such as "threads:2" (then one is opened for the
+    run), or "virtual": real results in simulated time, by the topology's profiles. Aggregators pass up exact sums of 64
+    bits a number or, with `partials="float32"`, means of the model's own type. With `network`, another tree over the
+    same devices, messages take its links: bytes are counted, and in simulated time last, hop by hop. So many devices as
+    `cohort` says train as one batch (None: what suits the model's size and their number; 1: one by one); where that
+    cannot be, `alone` says why, and it is 1. `values` are kept for `settings`. Iterate to run: yields the records of
+    `records`. Where all tiers are synchronous, the model that comes out depends on the arguments alone: with exact sums
+    not on the tree, and never on the engine, the number of workers or the order of arrival. Under other policies the
+    order of arrival is part of the result; simulated time decides it by the profiles alone. Resumed from any
+    `state_dict`, what comes out is the same to the bit in both cases.
 
     Raises ValueError if the parts do not fit each other: it trains on one batch to see.
     """
@@ -69,7 +74,7 @@ class Federation:
         self, model: nn.Module, train: Any, topology: Topology, strategy: FedAvg | str | None = None, *,
         test: Any = None, loss: Loss = cross_entropy, partition: Partition | None = None, rounds: int = 10,
         engine: Any = "threads", seed: int = 0, partials: str = "float64", network: Topology | None = None,
-        policies: Any = None, values: Mapping[str, Any] | None = None,
+        policies: Any = None, cohort: int | None = None, values: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         if not isinstance(rounds, int) or isinstance(rounds, bool) or rounds < 1:
             raise ValueError(f"rounds must be a whole number from 1, got {rounds!r}")
@@ -85,14 +90,19 @@ class Federation:
                 "there is no round to choose devices for; take fraction 1.0, or synchronous and deadline policies"
             )
         self.partition, self._engine, self._values = partition or iid(), engine, values
+        check_sites(topology, engine)
         self._train, self._test = as_pair(train, "train"), None if test is None else as_pair(test, "test")
-        self._parts = self.partition(self._train[1].numpy(), len(topology.workers), stream(seed, "partition"))
-        check_parts(self._parts, len(self._train[1]), topology)
-        mean = sum(len(part) for part in self._parts) / len(self._parts)
+        self._parts = self.partition(self._train[1].numpy(), len(topology.leaves), stream(seed, "partition"))
+        mean = check_parts(self._parts, len(self._train[1]), topology) / len(self._parts)
         batch = min(self.strategy.batch_size or mean, mean)
         draws, step_s = try_step(model, loss, self._train, self.strategy, max(2, round(batch)))
         self._device_s = step_s * self.strategy.local_epochs * mean / batch
-        self._skeleton = Skeleton(copy.deepcopy(model), loss, self.strategy, draws)
+        self.cohort, self.alone = 1, "where a tier does not wait for all, devices come one by one"
+        if any(profile.engine for _, profile in topology.profiles):
+            self.alone = "devices train at the sites that their profiles name"
+        elif not self._flows:
+            self.cohort, self.alone = fitting(cohort, model, loss, self._train, self.strategy, self._parts, draws)
+        self._skeleton = Skeleton(copy.deepcopy(model), loss, self.strategy, draws, self.cohort)
         self._state = {"round": 0, "model": _copies(tensors_of(model)), "history": [], "server": []}
         self._lock, self._session, self._early = threading.Lock(), None, []
         self._records = None  # weakly: a loop that is left with `break` ends the run
@@ -113,6 +123,8 @@ class Federation:
             "seed": self.seed,
             "partials": self.partials,
             "policies": [plain_policy(policy) for policy in self.policies],
+            "cohort": self.cohort,
+            "alone": self.alone,
             "network": None if self._wires.network is None else self._wires.network.to_dict(),
             "engine": self._engine if isinstance(self._engine, str) else self._engine.name,
         }
@@ -165,7 +177,7 @@ class Federation:
 
     def _flow(self, deployment: Deployment, version: Any) -> Iterator[Any]:
         """Not all wait: the state of what is under way belongs to the state of the federation."""
-        flow, store = Flow(deployment, self.policies, self.total, version), deployment.store
+        flow, store = Flow(deployment, self.policies, self.total, version, self._state["round"]), deployment.store
         if "flow" in self._state:
             restore(flow, self._state["flow"])
         for record in flow.run():
@@ -178,7 +190,8 @@ class Federation:
         """How many devices share a task; at least four tasks per worker and round, so that none waits long."""
         nbytes = sum(tensor.nbytes for tensor in self._state["model"].values())
         share = -(-len(self._parts) // (4 * workers))
-        return max(1, min(int(TASK_S / self._device_s), TASK_BYTES // nbytes, share))
+        in_time = int(TASK_S / self._device_s * (COHORT_GAIN if self.cohort > 1 else 1))
+        return max(1, min(in_time, TASK_BYTES // nbytes, share))
 
     def _finished(
         self, record: Any, flats: list[torch.Tensor], server: list[list[torch.Tensor]], flow: dict | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import frexp
 
 import torch
@@ -91,6 +91,15 @@ class Layout:
             kept.append(list(left))
         return fresh, kept
 
+    def stack(self, learnt: Mapping[str, torch.Tensor], rows: int) -> Flats:
+        """Flats of several devices, one row each, from the parameters that have learnt; the rest is the model's."""
+        every = [
+            learnt[name] if name in learnt else tensor.detach().expand(rows, *tensor.shape)
+            for name, tensor in tensors_of(self.model).items()
+        ]
+        groups = [[tensor.reshape(rows, -1) for tensor in every if tensor.dtype == dtype] for dtype in self.dtypes]
+        return [torch.cat(group, 1) for group in groups]
+
     def check(self, flats: Flats, bounds: Sequence[Sequence[int]]) -> None:
         """ArithmeticError if an update holds NaN, infinity or values beyond the bounds; ValueError for other shapes."""
         expected = [(dtype, sum(sizes)) for dtype, sizes in zip(self.dtypes, self.sizes, strict=True)]
@@ -99,7 +108,25 @@ class Layout:
         for flat, sizes, limits, names in zip(flats, self.sizes, bounds, self.names, strict=True):
             for peak, limit, name in zip(_peaks(flat, sizes), limits, names, strict=True):
                 if not peak <= 2.0**limit:
-                    raise ArithmeticError(f"training diverged: {name} reached {peak:g}; lower lr, or scale the inputs")
+                    raise ArithmeticError(_diverged(name, peak))
+
+    def faults(self, flats: Flats, bounds: Sequence[Sequence[int]]) -> dict[int, str]:
+        """Of updates of several devices, one row each: by row, what `check` has against it."""
+        found: dict[int, str] = {}
+        for flat, sizes, limits, names in zip(flats, self.sizes, bounds, self.names, strict=True):
+            if not flat.is_floating_point():
+                continue
+            for part, limit, name in zip(flat.split(sizes, 1), limits, names, strict=True):
+                peaks = part.abs().amax(1) if part.shape[1] else flat.new_zeros(len(flat))
+                bad = ~(peaks.double() <= 2.0**limit)
+                if bad.any():
+                    for row in bad.nonzero().flatten().tolist():
+                        found.setdefault(row, f"ArithmeticError: {_diverged(name, float(peaks[row]))}")
+        return found
+
+
+def _diverged(name: str, peak: float) -> str:
+    return f"training diverged: {name} reached {peak:g}; lower lr, or scale the inputs"
 
 
 def _peaks(flat: torch.Tensor, sizes: Sequence[int]) -> list[float]:

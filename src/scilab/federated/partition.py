@@ -121,8 +121,9 @@ class Resample:
     def __post_init__(self) -> None:
         _whole("rows", self.rows)
 
-    def __call__(self, labels: np.ndarray, devices: int, seed: int) -> list[np.ndarray]:
-        return list(np.random.default_rng(seed).integers(len(labels), size=(devices, self.rows)))
+    def __call__(self, labels: np.ndarray, devices: int, seed: int) -> np.ndarray:
+        """One line of row numbers a device: a million devices are one array."""
+        return np.random.default_rng(seed).integers(len(labels), size=(devices, self.rows))
 
 
 iid, dirichlet, shards, by_key, indices, resample = IID, Dirichlet, Shards, ByKey, Given, Resample

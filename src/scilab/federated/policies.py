@@ -118,7 +118,7 @@ def as_policies(given: Any, topology: Topology) -> tuple[Policy, ...]:
     are synchronous. A policy is one of the above, its name, or plain values such as `{"name": "buffered", "size": 4}`.
     ValueError if there are more policies than tiers, or a quorum cannot be met.
     """
-    tiers = max(topology.depth.values())
+    tiers = topology.height
     if given is None or isinstance(given, str | Mapping | Policy):
         given = [given or Synchronous()] * tiers
     if not isinstance(given, Sequence):
@@ -127,8 +127,9 @@ def as_policies(given: Any, topology: Topology) -> tuple[Policy, ...]:
     if len(found) > tiers:
         raise ValueError(f"there are {len(found)} policies and {tiers} tiers of nodes with children; give {tiers}")
     found += [Synchronous()] * (tiers - len(found))
-    for node, children in topology.children.items():
-        _check_quorum(found[topology.depth[node]], node, children, topology)
+    if any(isinstance(policy, Deadline) for policy in found):
+        for node, children in topology.children.items():
+            _check_quorum(found[topology.depth[node]], node, children, topology)
     return tuple(found)
 
 

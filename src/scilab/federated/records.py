@@ -43,6 +43,42 @@ class DeviceFailed:
 
 
 @dataclass(frozen=True)
+class CohortFinished:
+    """`devices` children of `parent` have trained, one after another or together, on `samples` rows in `seconds` in
+    all; `loss` is their mean, weighted by samples. Takes the place of a `DeviceFinished` each in rounds of more than
+    512 devices.
+    """
+
+    round: int
+    parent: str
+    devices: int
+    samples: int
+    loss: float
+    seconds: float
+    worker: str | None
+    began: float | None = None
+
+
+@dataclass(frozen=True)
+class DevicesFailed:
+    """As `DeviceFailed`, for all these `devices`, in rounds of more than 512."""
+
+    round: int
+    devices: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class AggregatorFailed:
+    """An aggregator could not sum up, however often it was run again; for this round `parent` took its children."""
+
+    round: int
+    aggregator: str
+    parent: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Notice:
     """Something a person should know, such as an engine that waits for a new sign-in."""
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from .profile import Profile
 
@@ -15,21 +17,59 @@ _DEFAULT = Profile()
 
 
 @dataclass(frozen=True)
+class Numbered(Sequence):
+    """The ids of a tree that was made by numbers, none of them stored: coordinator, a0, a1, …, w0, w1, …"""
+
+    aggregators: int
+    workers: int
+
+    def __len__(self) -> int:
+        return 1 + self.aggregators + self.workers
+
+    def __getitem__(self, index: int) -> str:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        if index == 0:
+            return "coordinator"
+        return f"a{index - 1}" if index <= self.aggregators else f"w{index - 1 - self.aggregators}"
+
+    def index(self, node: str) -> int:
+        """Where a node stands; KeyError if there is none of that id."""
+        kind, digits = node[:1], node[1:]
+        if kind in ("a", "w") and digits.isdecimal():
+            index = int(digits) + (1 if kind == "a" else 1 + self.aggregators)
+            if index < len(self) and self[index] == node:
+                return index
+        elif node == "coordinator":
+            return 0
+        raise KeyError(node)
+
+
+@dataclass(frozen=True, init=False, eq=False, repr=False)
 class Topology:
-    """An immutable tree: `nodes` are (id, parent's id or None, kind), in any order.
+    """An immutable tree: `Topology(nodes)` from (id, parent's id or None, kind), in any order.
 
     Workers are numbered in the order in which they are named here, wherever they hang: a device keeps its data and
     its random streams when it is moved to another parent. `profiles` says by id what a node and its link to the parent
     can do (given as a mapping, kept as sorted pairs); nodes without one have `Profile()`.
+
+    Inside there are arrays over the nodes in that order, so that a million of them stay small: `ids`, `above` (the
+    parent's place, -1 for the coordinator) and `kinds` (places in `KINDS`). `nodes`, `parent`, `children`, `depth` and
+    `workers` say the same by id, and are made when they are first asked for.
     """
 
-    nodes: tuple[tuple[str, str | None, str], ...]
-    profiles: Mapping[str, Profile] | tuple[tuple[str, Profile], ...] = ()
+    ids: Sequence[str]
+    above: np.ndarray
+    kinds: np.ndarray
+    profiles: tuple[tuple[str, Profile], ...]
 
-    def __post_init__(self) -> None:
-        nodes = tuple((node, parent, kind) for node, parent, kind in self.nodes)
-        object.__setattr__(self, "nodes", nodes)
-        known: set[str] = set()
+    def __init__(
+        self,
+        nodes: Iterable[tuple[str, str | None, str]],
+        profiles: Mapping[str, Profile] | tuple[tuple[str, Profile], ...] = (),
+    ) -> None:
+        nodes = tuple((node, parent, kind) for node, parent, kind in nodes)
+        known: dict[str, int] = {}
         for node, _, kind in nodes:
             if not isinstance(node, str) or not node:
                 raise ValueError(f"a node's id must be a text that is not empty, got {node!r}")
@@ -37,7 +77,7 @@ class Topology:
                 raise ValueError(f"node {node!r} is a {kind!r}; kinds are {', '.join(KINDS)}")
             if node in known:
                 raise ValueError(f"node {node!r} is there twice; ids must differ from each other")
-            known.add(node)
+            known[node] = len(known)
         roots = [node for node, _, kind in nodes if kind == "coordinator"]
         if len(roots) != 1:
             raise ValueError(f"there must be one coordinator, got {len(roots)}: {roots}")
@@ -46,32 +86,117 @@ class Topology:
                 raise ValueError(f"{kind} {node!r} has parent {parent!r}; the coordinator alone has none")
             if parent is not None and parent not in known:
                 raise ValueError(f"{kind} {node!r} hangs below {parent!r}, which is not there")
-        for node, _, kind in nodes:
-            if kind == "worker" and node in self.children:
-                raise ValueError(f"worker {node!r} has {self.children[node][0]!r} below it; workers are leaves")
-            if kind != "worker" and node not in self.children:
+        above = np.array([-1 if parent is None else known[parent] for _, parent, _ in nodes], dtype=np.int32)
+        kinds = np.array([KINDS.index(kind) for _, _, kind in nodes], dtype=np.int8)
+        self._set(tuple(known), above, kinds, ())
+        object.__setattr__(self, "_places", known)
+        for place, (node, _, kind) in enumerate(nodes):
+            below = self.below(place)
+            if kind == "worker" and len(below):
+                raise ValueError(f"worker {node!r} has {self.ids[below[0]]!r} below it; workers are leaves")
+            if kind != "worker" and not len(below):
                 raise ValueError(f"{kind} {node!r} has no worker below it; give it one or remove it")
-        if cut_off := [node for node, _, _ in nodes if node not in self.depth]:
-            raise ValueError(f"node {cut_off[0]!r} does not reach the coordinator: its parents form a cycle")
-        self._check_profiles({node: kind for node, _, kind in nodes} if self.profiles else {})
+        if len(cut_off := np.flatnonzero(self.level < 0)):
+            raise ValueError(f"node {self.ids[cut_off[0]]!r} does not reach the coordinator: its parents form a cycle")
+        self._take_profiles(dict(profiles))
 
-    def _check_profiles(self, kinds: Mapping[str, str]) -> None:
-        given = dict(self.profiles)
+    def _set(self, ids: Sequence[str], above: np.ndarray, kinds: np.ndarray, profiles: tuple) -> None:
+        for array in (above, kinds):
+            array.flags.writeable = False
+        for name, value in (("ids", ids), ("above", above), ("kinds", kinds), ("profiles", profiles)):
+            object.__setattr__(self, name, value)
+
+    def _take_profiles(self, given: Mapping[str, Profile]) -> None:
         for node, profile in given.items():
-            if node not in kinds:
-                raise ValueError(f"there is a profile for node {node!r}, which is not there")
+            try:
+                kind = KINDS[self.kinds[self.index(node)]]
+            except KeyError:
+                raise ValueError(f"there is a profile for node {node!r}, which is not there") from None
             if not isinstance(profile, Profile):
                 raise ValueError(f"the profile of node {node!r} must be a Profile, got {profile!r}")
             devices_only = {"speed", "availability"} & profile.to_dict().keys()
-            if kinds[node] == "coordinator" and profile != Profile():
+            if kind == "coordinator" and profile != Profile():
                 raise ValueError(f"coordinator {node!r} has a profile; it neither trains nor has a link to a parent")
-            if kinds[node] != "worker" and devices_only:
-                raise ValueError(f"{kinds[node]} {node!r} has {sorted(devices_only)[0]}, which only workers have")
+            if kind != "worker" and devices_only:
+                raise ValueError(f"{kind} {node!r} has {sorted(devices_only)[0]}, which only workers have")
         object.__setattr__(self, "profiles", tuple(sorted(p for p in given.items() if p[1] != Profile())))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Topology):
+            return NotImplemented
+        same = np.array_equal(self.above, other.above) and np.array_equal(self.kinds, other.kinds)
+        return same and self.profiles == other.profiles and (self.ids == other.ids or [*self.ids] == [*other.ids])
+
+    def __hash__(self) -> int:
+        return hash((self.above.tobytes(), self.kinds.tobytes(), self.profiles))
+
+    def index(self, node: str) -> int:
+        """The place of a node in the arrays; KeyError if there is none of that id."""
+        return self.ids.index(node) if isinstance(self.ids, Numbered) else self._places[node]
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {node: place for place, node in enumerate(self.ids)}
+
+    def below(self, place: int) -> np.ndarray:
+        """The places of a node's children."""
+        order, starts = self._below
+        return order[starts[place] : starts[place + 1]]
+
+    @cached_property
+    def _below(self) -> tuple[np.ndarray, np.ndarray]:
+        """All children, sorted by parent, and where each parent's begin."""
+        order = np.argsort(self.above, kind="stable").astype(np.int32)[1:]  # without the coordinator
+        return order, np.searchsorted(self.above[order], np.arange(len(self.above) + 1)).astype(np.int32)
+
+    @cached_property
+    def level(self) -> np.ndarray:
+        """How many edges lie between each node and the coordinator; -1 where no way leads there."""
+        order, starts = self._below
+        found, here, depth = np.full(len(self.above), -1, np.int32), np.flatnonzero(self.above < 0), 0
+        while len(here):
+            found[here], depth = depth, depth + 1
+            below = [order[starts[place] : starts[place + 1]] for place in here[self.kinds[here] < 2]]
+            here = np.concatenate([here[:0], *below])
+        return found
+
+    @cached_property
+    def levels(self) -> list[np.ndarray]:
+        """The places of the nodes at each depth."""
+        order = np.argsort(self.level, kind="stable")
+        return np.split(order, np.flatnonzero(np.diff(self.level[order])) + 1)
+
+    @cached_property
+    def height(self) -> int:
+        return int(self.level.max())
+
+    @cached_property
+    def leaves(self) -> np.ndarray:
+        """The places of the workers, by number."""
+        return np.flatnonzero(self.kinds == 2).astype(np.int32)
+
+    @cached_property
+    def near(self) -> np.ndarray:
+        """The places of all nodes, parents before their children and siblings together, branch by branch."""
+        order, starts = self._below
+        found, open_nodes = [np.flatnonzero(self.above < 0)], [int(np.flatnonzero(self.above < 0)[0])]
+        while open_nodes:
+            place = open_nodes.pop()
+            below = order[starts[place] : starts[place + 1]]
+            found.append(below)
+            open_nodes.extend(below[self.kinds[below] < 2][::-1].tolist())
+        return np.concatenate(found)
+
+    @cached_property
+    def nodes(self) -> tuple[tuple[str, str | None, str], ...]:
+        """(id, parent's id or None, kind) of every node."""
+        ids = tuple(self.ids)
+        pairs = zip(ids, self.above.tolist(), self.kinds.tolist(), strict=True)
+        return tuple((node, ids[above] if above >= 0 else None, KINDS[kind]) for node, above, kind in pairs)
 
     @cached_property
     def root(self) -> str:
-        return next(node for node, _, kind in self.nodes if kind == "coordinator")
+        return self.ids[int(np.flatnonzero(self.above < 0)[0])]
 
     @cached_property
     def parent(self) -> dict[str, str | None]:
@@ -96,22 +221,20 @@ class Topology:
 
     def with_profiles(self, profiles: Mapping[str, Profile]) -> Topology:
         """The same tree with these profiles; nodes not named keep theirs."""
-        return Topology(self.nodes, {**self._profile, **profiles})
+        other = object.__new__(Topology)
+        other._set(self.ids, self.above, self.kinds, ())
+        other._take_profiles({**self._profile, **profiles})
+        return other
 
     @cached_property
     def workers(self) -> tuple[str, ...]:
-        return tuple(node for node, _, kind in self.nodes if kind == "worker")
+        return tuple(self.ids[place] for place in self.leaves.tolist())
 
     @cached_property
     def depth(self) -> dict[str, int]:
-        """How many edges lie between each node and the coordinator; parents first, siblings together."""
-        found, open_nodes = {self.root: 0}, [self.root]
-        while open_nodes:
-            node = open_nodes.pop()
-            below = self.children.get(node, [])
-            found.update((child, found[node] + 1) for child in below)
-            open_nodes.extend(reversed(below))
-        return found
+        """How many edges lie between each node and the coordinator; in the order of `near`."""
+        levels = self.level.tolist()
+        return {self.ids[place]: levels[place] for place in self.near.tolist()}
 
     @classmethod
     def flat(cls, workers: int) -> Topology:
@@ -128,8 +251,7 @@ class Topology:
         for number in (workers, *fanouts):
             if not isinstance(number, int) or isinstance(number, bool) or number < 1:
                 raise ValueError(f"workers and fanouts must be whole numbers from 1, got {workers} and {list(fanouts)}")
-        nodes: list[tuple[str, str | None, str]] = [("coordinator", None, "coordinator")]
-        tier, made = ["coordinator"], 0
+        above, tier = [np.array([-1])], np.array([0])
         for fanout in fanouts:
             if len(tier) * fanout == workers:
                 break
@@ -138,11 +260,15 @@ class Topology:
                     f"fanouts {list(fanouts)} make {len(tier) * fanout} aggregators for {workers} workers; "
                     "every aggregator needs one: take fewer tiers, smaller fanouts or more workers"
                 )
-            below = [f"a{made + i}" for i in range(len(tier) * fanout)]
-            nodes += [(node, tier[i // fanout], "aggregator") for i, node in enumerate(below)]
-            tier, made = below, made + len(below)
-        nodes += [(f"w{i}", tier[i * len(tier) // workers], "worker") for i in range(workers)]
-        return cls(tuple(nodes))
+            above.append(tier.repeat(fanout))
+            tier = tier[-1] + 1 + np.arange(len(tier) * fanout)
+        above.append(tier[np.arange(workers) * len(tier) // workers])
+        inner = sum(map(len, above[:-1]))
+        kinds = np.ones(inner + workers, np.int8)
+        kinds[0], kinds[inner:] = 0, 2
+        made = object.__new__(cls)
+        made._set(Numbered(inner - 1, workers), np.concatenate(above).astype(np.int32), kinds, ())
+        return made
 
     @classmethod
     def balanced(cls, branching: int, height: int) -> Topology:
@@ -206,5 +332,5 @@ class Topology:
         return nodes | {"profiles": {node: one.to_dict() for node, one in self.profiles}} if self.profiles else nodes
 
     def __repr__(self) -> str:
-        aggregators = len(self.nodes) - len(self.workers) - 1
-        return f"Topology({len(self.workers)} workers, {aggregators} aggregators, height {max(self.depth.values())})"
+        aggregators = len(self.above) - len(self.leaves) - 1
+        return f"Topology({len(self.leaves)} workers, {aggregators} aggregators, height {self.height})"

@@ -24,12 +24,15 @@ _one_at_a_time = threading.Lock()
 
 @dataclass(frozen=True)
 class Skeleton:
-    """What stays the same from round to round; put once. `draws`: the model draws from torch's global stream."""
+    """What stays the same from round to round; put once. `draws`: the model draws from torch's global stream. `cohort`:
+    how many devices train as one batch.
+    """
 
     model: nn.Module
     loss: Loss
     strategy: FedAvg
     draws: bool
+    cohort: int = 1
 
 
 class Resident:
@@ -44,7 +47,17 @@ class Resident:
         """Take the model anew: one that failed in the middle of a step may have left anything behind."""
         kept: Skeleton = get(self.skeleton)
         self.model, self.loss, self.strategy, self.draws = kept.model, kept.loss, kept.strategy, kept.draws
-        self.layout = Layout(self.model)
+        self.layout, self.cohort, self.lanes = Layout(self.model), kept.cohort, None
+
+
+def shard_rows(shard: Key, keep: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[int]]:
+    """Inputs, labels, row numbers, and where among these each device's begin: those at place i are cuts[i] to
+    cuts[i + 1]. A shard holds its rows, or their numbers in data that all shards share.
+    """
+    inputs, labels, rows, cuts = cached(get, shard) if keep else get(shard)
+    if isinstance(inputs, Key):
+        inputs, labels = cached(get, inputs)
+    return inputs, labels, torch.arange(len(labels)) if rows is None else rows, cuts
 
 
 def train(
@@ -58,12 +71,12 @@ def train(
     """
     here = cached(Resident, skeleton, threading.get_ident())
     here.model.train()
-    inputs, labels, cuts = cached(get, shard) if keep else get(shard)
+    inputs, labels, table, cuts = shard_rows(shard, keep)
     done, bounds = [], None
     for devices, address, down, up in groups:
         told, updates = [], []
         for place, device in devices:
-            rows, began, loss, reason = slice(cuts[place], cuts[place + 1]), time.perf_counter(), float("nan"), None
+            rows, began, loss, reason = table[cuts[place] : cuts[place + 1]], time.perf_counter(), float("nan"), None
             try:
                 flats = get(version, down)
                 bounds = bounds or here.layout.bounds(flats)
@@ -83,7 +96,7 @@ def train(
                 reason = f"{type(error).__name__}: {error}"
                 here.renew()
                 here.model.train()
-            told.append((rows.stop - rows.start, loss, time.perf_counter() - began, reason))
+            told.append((len(rows), loss, time.perf_counter() - began, reason))
         key = put(address, [torch.stack(same) for same in zip(*updates, strict=True)], up) if updates else None
         done.append((key, told))
     return done

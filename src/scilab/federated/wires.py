@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import ceil
 from typing import Any
 
@@ -33,11 +33,10 @@ class Wires:
 
     def __init__(self, topology: Topology, network: Topology | None = None) -> None:
         self.topology, self.links = topology, network or topology
-        self.network, self._index = network, {node: i for i, (node, _, _) in enumerate(topology.nodes)}
-        self.moved = np.zeros((len(topology.nodes), 2), dtype=np.int64)
+        self.network, self.moved = network, np.zeros((len(topology.above), 2), dtype=np.int64)
         if network is not None:
             for node, parent, _ in topology.nodes:
-                if node not in network.depth:
+                if node not in network.parent:
                     raise ValueError(f"node {node!r} is not in the network; it has every node of the topology, or more")
                 if parent is not None and self.hops(node)[-1:] == [None]:
                     raise ValueError(f"node {node!r} is not below {parent!r} in the network, as it is in the topology")
@@ -52,9 +51,11 @@ class Wires:
             node = self.links.parent[node]
         return found
 
-    def count(self, node: str, down: int = 0, up: int = 0) -> None:
-        """So many bytes have gone from a node's parent to it, and back."""
-        self.moved[self._index[node]] += (down, up)
+    def count(self, node: str | np.ndarray, down: int = 0, up: int | Sequence[int] = 0) -> None:
+        """So many bytes have gone from a node's parent to it, and back; or for many nodes, given by their places."""
+        places = self.topology.index(node) if isinstance(node, str) else node
+        self.moved[places, 0] += down
+        self.moved[places, 1] += up
 
     def bytes_by_edge(self) -> dict[tuple[str, str], tuple[int, int]]:
         """(parent, node) → bytes (down, up) so far."""
@@ -63,8 +64,8 @@ class Wires:
 
     def by_tier(self, before: np.ndarray) -> tuple[tuple[int, int], ...]:
         """(down, up) since `moved` was `before`, over the edges between depth d and d + 1."""
-        tiers = np.zeros((max(self.topology.depth.values()) + 1, 2), dtype=np.int64)
-        np.add.at(tiers, [self.topology.depth[node] for node, _, _ in self.topology.nodes], self.moved - before)
+        tiers = np.zeros((self.topology.height + 1, 2), dtype=np.int64)
+        np.add.at(tiers, self.topology.level, self.moved - before)
         return tuple(map(tuple, tiers[1:].tolist()))
 
     def on_network(self, before: np.ndarray) -> tuple[int, int] | None:
@@ -75,9 +76,9 @@ class Wires:
             return None
         shared: dict[tuple[str, str], int] = {}
         unicast = up = 0
-        for node, parent, _ in self.topology.nodes:
+        moved = (self.moved - before).tolist()
+        for (node, parent, _), (down, back) in zip(self.topology.nodes, moved, strict=True):
             if parent is not None:
-                down, back = (self.moved[self._index[node]] - before[self._index[node]]).tolist()
                 hops = self.hops(node)
                 unicast, up = unicast + len(hops) * down, up + len(hops) * back
                 for hop in hops:

@@ -3,6 +3,7 @@
 from .engine import Engine
 from .pool import usable_cores, visible_gpus
 from .session import Session
+from .sites import Sites
 from .store import INLINE_BYTES, Address, Key, Store, get, put
 from .tasks import Completion, EngineError, Failure, Stopped, Timing
 from .virtual import VirtualEngine
@@ -17,6 +18,7 @@ __all__ = [
     "Failure",
     "Key",
     "Session",
+    "Sites",
     "Stopped",
     "Store",
     "Timing",

@@ -89,11 +89,12 @@ def dumps(obj: Any) -> bytes:
     body = file.getbuffer()
     views = [buffer.raw() for buffer in buffers]
     lengths = [len(body), *(len(view) for view in views)]
-    out = bytearray(MAGIC + struct.pack(f"<I{len(lengths)}Q", len(lengths), *lengths))
+    out = [MAGIC + struct.pack(f"<I{len(lengths)}Q", len(lengths), *lengths)]
+    size = len(out[0])
     for part in (body, *views):
-        out += b"\0" * (-len(out) % ALIGN)
-        out += part
-    return bytes(out)
+        out += [b"\0" * (-size % ALIGN), part]
+        size += -size % ALIGN + len(part)
+    return b"".join(out)  # the one copy
 
 
 def loads(data: Any) -> Any:

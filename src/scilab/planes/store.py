@@ -121,10 +121,11 @@ def _count(edge: Any, nbytes: int) -> None:
         _task.edges[edge] += nbytes
 
 
-def get(key: Key, edge: Any = None) -> Any:
+def get(key: Key, edge: Any = None, readers: int = 1) -> Any:
     """The object under ``key``, fresh: no other task sees the same memory. Called inside tasks.
 
-    ``edge`` names the link these bytes travel (any small hashable value); the store's owner adds them up.
+    ``edge`` names the link these bytes travel (any small hashable value); the store's owner adds them up, once for
+    each of ``readers`` that a task stands for.
 
     Raises:
         LookupError: the object is no longer there.
@@ -136,7 +137,7 @@ def get(key: Key, edge: Any = None) -> Any:
         data = _answered(key.place, connector.get, _name(key.name))
         if data is None:
             raise LookupError(f"object {key.name[1:]} is no longer on the data plane: its lease has ended")
-    _count(edge, key.nbytes)
+    _count(edge, readers * key.nbytes)
     return loads(data)
 
 

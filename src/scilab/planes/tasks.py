@@ -105,4 +105,3 @@ class Report:
     hits: int = 0
     misses: int = 0
     edges: tuple = ()
-

@@ -1,0 +1,253 @@
+"""Many devices as one: a cohort trains as one vectorised batch, `torch.func` over stacked parameters.
+
+A cohort is a block of neighbouring device numbers; those of it that take part in a round stand in its lanes, whatever
+the tree, the engine or the number of workers, so that every device's bits follow from (round, device) alone. A cohort
+in which training raises is run once more for each device, with blank rows in the other lanes: in the same kernels, on
+its own, a device gives the same bits.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+import time
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import nn
+from torch.func import functional_call, vmap
+
+from ..planes import Key, cached, get, put
+from .fedavg import FedAvg
+from .layout import Flats, Layout, pack, tensors_of
+from .streams import stream
+from .training import Loss, Resident, local_sgd, shard_rows
+
+LANES, LANE_BYTES, FEWEST = 128, 2 << 20, 8
+"""A cohort has up to so many lanes, and their parameters so many bytes: what fits a core's cache. Below eight lanes
+training one by one is as fast."""
+
+
+def fitting(
+    given: int | None, model: nn.Module, loss: Loss, train: tuple[torch.Tensor, torch.Tensor], strategy: FedAvg,
+    parts: Sequence[Sequence[int]], draws: bool,
+) -> tuple[int, str | None]:  # fmt: skip
+    """How many devices share a cohort, and if they do not, why. By default a power of two, by the model's bytes and the
+    number of devices, with at least four cohorts in all.
+    """
+    if given is not None and (not isinstance(given, int) or isinstance(given, bool) or given < 1):
+        raise ValueError(f"cohort must be a whole number from 1, or None for what suits the model, got {given!r}")
+    nbytes = sum(tensor.nbytes for tensor in tensors_of(model).values())
+    size = min(LANES, LANE_BYTES // max(nbytes, 1), len(parts) // 4) if given is None else given
+    if given is None and size < FEWEST:
+        few = f"{len(parts)} devices are too few" if len(parts) // 4 < FEWEST else f"its {nbytes:,} bytes are too many"
+        return 1, f"{few} for cohorts to gain anything"
+    if size == 1:
+        return 1, "the cohort was set to 1"
+    if draws:
+        return 1, "the model draws random numbers while it trains, as dropout does"
+    counts = {len(part) for part in parts}
+    rows = min(max(counts), strategy.batch_size or max(counts))
+    reason = why_alone(model, loss, train, strategy, max(2, rows), even=len(counts) == 1)
+    return (1, reason) if reason else (1 << size.bit_length() - 1 if given is None else size, None)
+
+
+def why_alone(
+    model: nn.Module, loss: Loss, train: tuple[torch.Tensor, torch.Tensor], strategy: FedAvg, batch: int, even: bool
+) -> str | None:
+    """Why devices with this model, loss and strategy have to train one by one; None if they may share cohorts.
+
+    Three are tried, together and alone, on `batch` samples each; the last has one less, if they are not `even`.
+    """
+    trial, once = copy.deepcopy(model).train(), copy.copy(strategy)
+    object.__setattr__(once, "local_epochs", 1)
+    layout, start = Layout(trial), pack(tensors_of(trial).values())
+    rows = [(torch.arange(batch) + 7 * lane) % len(train[1]) for lane in range(3)]
+    rows[2] = rows[2] if even or batch < 2 else rows[2][:-1]
+    alone: list[Flats] = []
+    for part in rows:
+        layout.unpack(start)
+        local_sgd(trial, loss, train[0][part], train[1][part], once, torch.Generator(), layout.parameters)
+        alone.append(pack(layout.tensors()))
+    named = dict(trial.named_buffers())
+    moved = [name for name, buffer in model.named_buffers() if not torch.equal(named[name], buffer)]
+    if moved:
+        return f"the model's buffers change while it trains: {', '.join(moved[:3])}"
+    layout.unpack(start)
+    lanes = Lanes(trial, loss)
+    for some in (rows[:2], rows):
+        try:
+            trained, _ = lanes.sgd(*train, some, once, None)
+        except Exception as error:
+            return f"torch.func cannot vectorise its training: {type(error).__name__}: {str(error).splitlines()[0]}"
+        together = layout.stack(dict(zip(lanes.names, trained, strict=True)), len(some))
+        for lane, update in enumerate(zip(*together, strict=True)):
+            for one, other, before in zip(update, alone[lane], start, strict=True):
+                if one.is_floating_point() and not _near(one, other, before):
+                    return "a device trained among others does not get what it gets alone: rows or devices mix"
+    return None
+
+
+def _near(one: torch.Tensor, other: torch.Tensor, start: torch.Tensor) -> bool:
+    """Equal up to rounding, by the size of what training changed."""
+    eps = torch.finfo(one.dtype).eps
+    one, other, start = one.double(), other.double(), start.double()
+    return bool((one - other).norm() <= eps**0.5 * (other - start).norm() + eps * start.norm())
+
+
+class Lanes:
+    """Vectorised SGD from one model, each lane on rows of its own.
+
+    Only the loss is vectorised; differentiated it is by plain autograd, as the sum over lanes that know nothing of each
+    other. (`torch.func.grad` gives the same, and imports half a compiler, 40 MB in every process.)
+    """
+
+    def __init__(self, model: nn.Module, loss: Loss) -> None:
+        self.model = model
+        self.names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+
+        def whole(parameters: tuple, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+            return loss(functional_call(model, dict(zip(self.names, parameters, strict=True)), (inputs,)), labels)
+
+        def padded(
+            parameters: tuple, inputs: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor
+        ) -> torch.Tensor:
+            outputs = functional_call(model, dict(zip(self.names, parameters, strict=True)), (inputs,))
+            each = vmap(lambda output, label: loss(output.unsqueeze(0), label.unsqueeze(0)))(outputs, labels)
+            return (each * weights).sum()
+
+        self._whole, self._padded = vmap(whole), vmap(padded)
+
+    def sgd(
+        self, inputs: torch.Tensor, labels: torch.Tensor, rows: Sequence[torch.Tensor], strategy: FedAvg,
+        orders: Sequence[torch.Generator] | None,
+    ) -> tuple[list[torch.Tensor], list[float]]:  # fmt: skip
+        """As `training.local_sgd`, for the devices with these `rows` of the data: the trained parameters, stacked, and
+        each device's mean loss over its last pass. The model holds what all start from. `orders`, a generator a
+        device, shuffle the rows; None where every pass is one batch.
+        """
+        named = dict(self.model.named_parameters())
+        starts = [named[name].detach() for name in self.names]
+        now = [start.expand(len(rows), *start.shape).clone() for start in starts]
+        speeds = [torch.zeros_like(stack) for stack in now] if strategy.momentum else None
+        hook = vmap(strategy.gradient, in_dims=(0, 0, None)) if strategy.replaces("gradient") else None
+        counts = torch.tensor([len(part) for part in rows])
+        batch = strategy.batch_size or int(counts.max())
+        for _ in range(strategy.local_epochs):
+            table, totals = _table(rows, orders), torch.zeros(len(rows), dtype=torch.float64)
+            for begin in range(0, table.shape[1], batch):
+                sizes = (counts - begin).clamp(0, batch)
+                some = None if int(sizes.min()) else sizes.nonzero().squeeze(1)  # the lanes that have rows left
+                if some is not None:
+                    sizes = sizes[some]
+                there = table[:, begin : begin + int(sizes.max())]
+                there = there if some is None else there[some]
+                parameters = now if some is None else [stack[some] for stack in now]
+                gradients, values = self._step(parameters, inputs[there], labels[there], sizes)
+                for index, gradient in enumerate(gradients):
+                    if gradient is None:  # the unused are left alone, as torch.optim leaves them
+                        continue
+                    if hook is not None:
+                        gradient = hook(gradient, parameters[index], starts[index])
+                    if speeds is not None:
+                        speed = speeds[index] if some is None else speeds[index][some]
+                        gradient = speed.mul_(strategy.momentum).add_(gradient)
+                        if some is not None:
+                            speeds[index][some] = speed
+                    parameters[index].sub_(gradient, alpha=strategy.lr)
+                    if some is not None:
+                        now[index][some] = parameters[index]
+                done = values.double() * sizes
+                totals += done if some is None else torch.zeros_like(totals).index_copy_(0, some, done)
+        return now, (totals / counts).tolist()
+
+    def _step(
+        self, parameters: Sequence[torch.Tensor], inputs: torch.Tensor, labels: torch.Tensor, sizes: torch.Tensor
+    ) -> tuple[Sequence[torch.Tensor | None], torch.Tensor]:
+        """Gradients and losses over the first `sizes` rows of each lane."""
+        width, leaves = inputs.shape[1], tuple(stack.detach().requires_grad_() for stack in parameters)
+        if int(sizes.min()) == width:
+            values = self._whole(leaves, inputs, labels)
+        else:
+            weights = (torch.arange(width) < sizes.unsqueeze(1)) / sizes.unsqueeze(1)
+            values = self._padded(leaves, inputs, labels, weights.to(leaves[0].dtype))
+        return torch.autograd.grad(values.sum(), leaves, allow_unused=True), values.detach()
+
+
+def _table(rows: Sequence[torch.Tensor], orders: Sequence[torch.Generator] | None) -> torch.Tensor:
+    """One line of rows a lane, in the order of this pass; short ones filled up with a row of their own."""
+    if orders is not None:
+        rows = [part[torch.randperm(len(part), generator=order)] for part, order in zip(rows, orders, strict=True)]
+    most = max(map(len, rows))
+    return torch.stack(
+        [part if len(part) == most else torch.cat([part, part[:1].expand(most - len(part))]) for part in rows]
+    )
+
+
+def train_cohorts(
+    skeleton: Key, version: Key, shard: Key, keep: bool, seed: int, number: int, groups: Sequence[tuple],
+    blank: Sequence[tuple[int, int]] = (),
+) -> list[tuple[Key | None, list[tuple]]]:  # fmt: skip
+    """Task: as `training.train`, a cohort at a time. `blank` are devices that keep their lanes, with blank rows."""
+    here = cached(Resident, skeleton, threading.get_ident())
+    here.model.train()
+    here.lanes = here.lanes or Lanes(here.model, here.loss)
+    began, (inputs, labels, table, cuts) = time.perf_counter(), shard_rows(shard, keep)
+    for devices, _, down, _ in groups:  # each device's edge carries the version, which is read once for all of them
+        flats = get(version, down, readers=len(devices))
+    here.layout.unpack(flats)
+    told, updates = {}, {}
+    blanks, cohorts = {device for _, device in blank}, {}
+    for place, device in sorted((*blank, *(pair for group in groups for pair in _pairs(group[0])))):
+        cohorts.setdefault(device // here.cohort, {})[device] = table[cuts[place] : cuts[place + 1]]
+    for members in cohorts.values():
+        members = dict(sorted(members.items()))
+        for device, update, loss, reason in _trained(here, inputs, labels, members, blanks, flats, seed, number):
+            told[device], updates[device] = (len(members[device]), loss, reason), update
+    seconds = (time.perf_counter() - began) / (len(told) - len(blanks))
+    done = []
+    for devices, address, _, up in groups:
+        below = [device for _, device in _pairs(devices)]
+        left = [updates[device] for device in below if told[device][2] is None]
+        key = put(address, [torch.stack(same) for same in zip(*left, strict=True)], up) if left else None
+        done.append((key, [(told[d][0], told[d][1], seconds, told[d][2]) for d in below]))
+    return done
+
+
+def _pairs(devices: Sequence) -> list[tuple[int, int]]:
+    return devices.tolist() if hasattr(devices, "tolist") else devices
+
+
+def _trained(
+    here: Resident, inputs: torch.Tensor, labels: torch.Tensor, members: dict[int, torch.Tensor], blanks: set[int],
+    start: Flats, seed: int, number: int,
+) -> Iterator[tuple[int, Flats | None, float, str | None]]:  # fmt: skip
+    """(device, update, loss, None), or why there is none, of the members of one cohort that are not blank."""
+    strategy, rows = here.strategy, list(members.values())
+    if blanks:  # one more row, of zeros
+        inputs, labels = (torch.cat([part, torch.zeros_like(part[:1])]) for part in (inputs, labels))
+        rows = [part.new_full(part.shape, len(labels) - 1) if d in blanks else part for d, part in members.items()]
+    orders = None
+    if strategy.batch_size is not None and strategy.batch_size < max(map(len, rows)):
+        orders = [torch.Generator().manual_seed(stream(seed, "shuffle", number, device)) for device in members]
+    try:
+        trained, losses = here.lanes.sgd(inputs, labels, rows, strategy, orders)
+    except Exception as error:
+        alone = [device for device in members if device not in blanks]
+        if len(alone) == 1:
+            yield alone[0], None, float("nan"), f"{type(error).__name__}: {error}"
+        for device in alone if len(alone) > 1 else ():
+            yield from _trained(here, inputs, labels, members, members.keys() - {device}, start, seed, number)
+        return
+    flats, why = here.layout.stack(dict(zip(here.lanes.names, trained, strict=True)), len(rows)), {}
+    if strategy.replaces("leave"):
+        for lane, device in enumerate(members):
+            try:
+                random = torch.Generator().manual_seed(stream(seed, "noise", number, device))
+                here.layout.leave(strategy, [flat[lane] for flat in flats], start, random)
+            except Exception as error:
+                why[lane] = f"{type(error).__name__}: {error}"
+    why = here.layout.faults(flats, here.layout.bounds(start)) | why
+    for lane, device in enumerate(members):
+        if device not in blanks:
+            yield device, [flat[lane] for flat in flats], losses[lane], why.get(lane)
