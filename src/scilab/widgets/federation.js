@@ -53,8 +53,8 @@ function view(host, ask, after) {
   return { update, stop() { for (const part of Object.values(parts)) part.stop(); } };
 }
 
-function sampled({ rows, of }) {
-  return rows.length < of ? `Work of ${rows.length} of ${of.toLocaleString("en")} devices` : "Work of the devices";
+function sampled({ rows, of, what }) {
+  return rows.length < of ? `Work of ${rows.length} of ${of.toLocaleString("en")} ${what}` : `Work of the ${what}`;
 }
 
 export const widget = makePanel(view);

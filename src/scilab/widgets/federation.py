@@ -51,7 +51,7 @@ class FederationWidget(TreeEditing, Panel):
         if values["dataset"] == "own" and not values["folder"]:
             return {"folder": "Give the folder of your images."}
         try:
-            devices = len(topology_of(values).workers)
+            devices = len(topology_of(values).leaves)
         except (ValueError, TypeError, OSError) as error:
             return {TREE_FIELD.get(shape, "fanouts" if shape == "tree" else "devices"): str(error)}
         if wrong := _policies_wrong(values):
@@ -117,7 +117,7 @@ class FederationWidget(TreeEditing, Panel):
         if rows is None or self._form.errors:
             return Estimate(note="The time depends on your images.") if rows is None else Estimate()
         tree, rounds = topology_of(values), values["rounds"]
-        devices, simulated = len(tree.workers), values["engine"] == "virtual"
+        devices, simulated = len(tree.leaves), values["engine"] == "virtual"
         workers = 1 if simulated else values["workers"]
         held = values["rows"] if values["partition"] == "resample" else rows / devices
         whole = values["strategy"] == "fedsgd"
@@ -165,7 +165,7 @@ class FederationWidget(TreeEditing, Panel):
         if values is None and (self._run is not None or self._fixed() or self._form.errors):
             return {}
         given = {**DEFAULTS, **(values or as_settings(self._form.values))}
-        devices = len(self._drawn["gantt"]["rows"]) and self._drawn["gantt"]["of"]
+        devices = self._drawn["gantt"]["devices"]
         try:
             return shares.shares(given["dataset"], partition_of(given), devices, given["seed"]) if devices else {}
         except ValueError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate, islice, pairwise
 
 from . import gantt
 from .picture import bars, chart, with_mark, with_point
@@ -16,6 +16,7 @@ from .tree_view import tiers_of, with_states
 from .words import DASH, duration, number, size
 
 MESSAGES = 20  # the latest ones
+ANSWERS = ("DeviceFinished", "CohortFinished", "DeviceFailed", "DevicesFailed")
 STALE = 15  # more versions than this are one bar
 
 
@@ -32,6 +33,10 @@ def begin(settings: Mapping, unfolded: Collection[str] = ()) -> dict:
             above = parents[above]
     simulated = str(settings.get("engine", "")).startswith("virtual")
     unit = "simulated s" if simulated else "s"
+    children: dict[str, list[str]] = {}  # devices only
+    for node, kind in kinds.items():
+        if kind == "worker":
+            children.setdefault(parents[node], []).append(node)
     tiers, groups = tiers_of(nodes, unfolded)
     labels = [f"to {tier['label']}" for tier in tiers[1:]]
     picture = {
@@ -40,8 +45,9 @@ def begin(settings: Mapping, unfolded: Collection[str] = ()) -> dict:
                    "over_time": chart("Accuracy over time", "time", "accuracy", x_unit=unit)},
         "bars": {"traffic": bars("Bytes moved, by tier", labels, {"down": [0] * len(labels), "up": [0] * len(labels)},
                                  "bytes")},
-        "gantt": gantt.begin([node for node, kind in kinds.items() if kind == "worker"], unit),
-        "messages": [], "_parents": parents, "_kinds": kinds, "_devices": below, "_tiers": tiers, "_groups": groups,
+        "gantt": gantt.begin({node: parent for node, parent in parents.items() if kinds[node] == "worker"}, unit),
+        "messages": [], "_parents": parents, "_kinds": kinds, "_devices": below, "_children": children,
+        "_tiers": tiers, "_groups": groups,
         "_depth": {node: depth for depth, tier in enumerate(groups) for entry in tier for node in entry},
         "_now": dict.fromkeys(kinds, "w"), "_out": {}, "_moved": {}, "_took": Counter(), "_stale": Counter(),
         "_last": {}, "_profiles": settings["topology"].get("profiles", {}), "_simulated": simulated,
@@ -71,22 +77,28 @@ def draw(records: Sequence[Mapping], picture: Mapping) -> dict:
             now = {node: "t" if kind == "worker" and everyone else "w" for node, kind in picture["_kinds"].items()}
             out, took = dict(picture["_devices"]) if everyone else {}, Counter()
             last |= {"round": record["round"], "devices": record["devices"], "in": 0}
-        elif kind in ("DeviceFinished", "DeviceFailed"):
-            device, failed = record["device"], kind == "DeviceFailed"
-            again, now[device] = device in took, "f" if failed else "d"
-            took[device] += not failed
-            last |= {"in": last.get("in", 0) + 1, "failed": last.get("failed", 0) + failed}
-            above = picture["_parents"].get(device)
-            while above is not None and out and not again:
-                out[above] = out.get(above, 0) - 1
-                now[above] = "g" if out[above] == 0 else now[above]
-                above = picture["_parents"][above]
+        elif kind in ANSWERS:
+            failed, devices = kind in ("DeviceFailed", "DevicesFailed"), _answered(picture, record, took)
+            last |= {"in": last.get("in", 0) + len(devices), "failed": last.get("failed", 0) + failed * len(devices)}
+            for device in devices:
+                again, now[device] = device in took, "f" if failed else "d"
+                took[device] += not failed
+                above = picture["_parents"].get(device)
+                while above is not None and out and not again:
+                    out[above] = out.get(above, 0) - 1
+                    now[above] = "g" if out[above] == 0 else now[above]
+                    above = picture["_parents"][above]
             if failed:
-                messages.append(f"Round {record['round']}, {device} failed: {record['reason']}")
+                who = devices[0] if len(devices) == 1 else f"{len(devices):,} devices from {devices[0]} on"
+                messages.append(f"Round {record['round']}, {who} failed: {record['reason']}")
             else:
-                drawn = gantt.with_work(drawn, record)
+                drawn = gantt.with_work(drawn, record, picture["_parents"])
+        elif kind == "AggregatorFailed":
+            now[record["aggregator"]] = "f"
+            messages.append(f"Round {record['round']}, {record['aggregator']} failed, {record['parent']} took its "
+                            f"children: {record['reason']}")
         elif kind == "RoundFinished":
-            now |= {node: "d" for node, kind in picture["_kinds"].items() if kind != "worker"}
+            now |= {node: "d" for node, kind in picture["_kinds"].items() if kind != "worker" and now[node] != "f"}
             last = _finished(record, last)
             charts, told, stale = _curves(charts, record, last), _traffic(told, record), _staleness(stale, record)
             moved = _by_edge(picture, moved, took, record)
@@ -104,6 +116,16 @@ def draw(records: Sequence[Mapping], picture: Mapping) -> dict:
                "_moved": moved, "_stale": stale, "_last": last,
                "messages": [message[:400] for message in messages[-MESSAGES:]]}
     return picture | {"tree": _tree(picture), "tiles": _tiles(picture)}
+
+
+def _answered(picture: Mapping, record: Mapping, took: Counter) -> Sequence[str]:
+    """The devices a record is about. Of a cohort only the number is told: its first ones that had not answered yet."""
+    if record["kind"] == "DevicesFailed":
+        return record["devices"]
+    if record["kind"] != "CohortFinished":
+        return [record["device"]]
+    mine = (node for node in picture["_children"][record["parent"]] if node not in took)
+    return list(islice(mine, record["devices"]))
 
 
 def _finished(record: Mapping, last: Mapping) -> dict:

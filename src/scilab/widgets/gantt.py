@@ -1,31 +1,36 @@
-"""Who worked when: bars of the latest rounds for a sample of the devices."""
+"""Who worked when: bars of the latest rounds for a sample of the devices, or of their parents where they are many."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-ROWS = 20  # devices shown
+ROWS = 20
 ROUNDS = 3  # the latest ones
-BARS = 600
+BARS = 300
+SINGLE = 512  # a federation of more devices tells of them by parent
 
 
-def begin(workers: Sequence[str], unit: str) -> dict:
-    """An empty chart for devices in order; of many, every so-manieth has a row.
+def begin(workers: Mapping[str, str], unit: str) -> dict:
+    """An empty chart for devices in order, given with their parents; of many rows, every so-manieth is there.
 
     ``bars`` are [row, began, seconds, round], times in ``unit`` since the run began; ``busy`` is the share of the time
-    shown in which each row was at work, None where there is none yet.
+    shown in which each row was at work, None where there is none yet. A row of a parent is all devices below it.
     """
-    step = max(1, -(-len(workers) // ROWS))
-    shown = list(workers[::step])
-    return {"rows": shown, "of": len(workers), "unit": unit, "bars": [], "busy": [None] * len(shown)}
+    names = list(workers) if len(workers) <= SINGLE else list(dict.fromkeys(workers.values()))
+    shown = names[::max(1, -(-len(names) // ROWS))]
+    what = "devices" if len(workers) <= SINGLE else "nodes with devices"
+    return {"rows": shown, "of": len(names), "what": what, "devices": len(workers), "unit": unit, "bars": [],
+            "busy": [None] * len(shown)}  # fmt: skip
 
 
-def with_work(chart: Mapping, record: Mapping) -> dict:
-    """The chart with what a device has done; a record that does not say when is left out."""
-    began, rows = record.get("began"), chart["rows"]
-    if began is None or record["device"] not in rows:
+def with_work(chart: Mapping, record: Mapping, parents: Mapping) -> dict:
+    """The chart with what a device or a cohort has done; a record that does not say when is left out."""
+    began, rows, name = record.get("began"), chart["rows"], record.get("parent") or record["device"]
+    if chart["what"] != "devices":
+        name = record.get("parent") or parents[name]
+    if began is None or name not in rows:
         return dict(chart)
-    bar = [rows.index(record["device"]), round(began, 6), round(record["seconds"], 6), record["round"]]
+    bar = [rows.index(name), round(began, 6), round(record["seconds"], 6), record["round"]]
     return {**chart, "bars": [*chart["bars"], bar][-BARS:]}
 
 
@@ -35,8 +40,9 @@ def with_round(chart: Mapping, number: int) -> dict:
     if not bars:
         return {**chart, "bars": bars}
     start, end = min(bar[1] for bar in bars), max(bar[1] + bar[2] for bar in bars)
-    work = [0.0] * len(chart["rows"])
-    for row, _, seconds, _ in bars:
-        work[row] += seconds
+    work, reached = [0.0] * len(chart["rows"]), [start] * len(chart["rows"])
+    for row, began, seconds, _ in sorted(bars, key=lambda bar: bar[1]):  # devices of one row may work at once
+        work[row] += max(0.0, began + seconds - max(began, reached[row]))
+        reached[row] = max(reached[row], began + seconds)
     share = [round(min(1.0, each / (end - start)), 4) if end > start else None for each in work]
     return {**chart, "bars": bars, "busy": share}

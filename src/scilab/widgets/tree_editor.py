@@ -236,6 +236,8 @@ class TreeEditing:
                       ["State", STATE[drawn["_now"][node]]]]
             if kinds[node] != "worker":
                 facts.append(["Devices below", f"{drawn['_devices'].get(node, 0):,}"])
+            if site := drawn["_profiles"].get(node, {}).get("engine"):
+                facts.append(["Runs at", site])
         moved = [drawn["_moved"].get(node, (0, 0)) for node in nodes]
         if kinds[nodes[0]] != "coordinator":
             down, up = (sum(way) for way in zip(*moved, strict=True))
