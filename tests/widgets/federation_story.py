@@ -15,7 +15,7 @@ def story(topology, rounds, fails=(), seed=0):
             if number == 2 and i in fails:
                 told.append({"kind": "DeviceFailed", **device, "reason": "out of memory"})
             else:
-                device |= {"samples": 2, "loss": 1.0, "seconds": 0.1, "worker": "t"}
+                device |= {"samples": 2, "loss": 1.0, "seconds": 0.1, "worker": "t", "began": number - 1 + i / 1000}
                 told.append({"kind": "DeviceFinished", **device})
         tiers = [[10, 20]] * (max(topology.depth.values()))
         told.append({"kind": "RoundFinished", "round": number, "accuracy": number / 10, "loss": 1 / number,
@@ -27,5 +27,5 @@ def story(topology, rounds, fails=(), seed=0):
     return records
 
 
-def start(topology):
-    return begin(topology.to_dict()["nodes"])
+def start(topology, **settings):
+    return begin({"topology": topology.to_dict(), **settings})

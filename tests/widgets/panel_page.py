@@ -24,10 +24,11 @@ class Page:
     """Keeps the state of one panel as the browser would, and every message."""
 
     def __init__(self):
-        self.messages, self.state, self.answers, self.files = [], {}, [], []
+        self.messages, self.state, self.answers, self.files, self.buffers = [], {}, [], [], []
 
     def take(self, data, buffers):
         self.messages.append(data)
+        self.buffers.append([list(bytes(each)) for each in buffers or ()])
         if "state" in data:
             self.state |= data["state"]
             change = data["state"].get("change")
@@ -106,7 +107,10 @@ class Shown:
                 if "state" in data:
                     self.page.evaluate("state => model.take(state)", data["state"])
                 else:
-                    self.page.evaluate("content => model.fire('msg:custom', content, [])", data["content"])
+                    self.page.evaluate(
+                        """([content, buffers]) => model.fire("msg:custom", content,
+                             buffers.map((each) => new Uint8Array(each)))""",
+                        [data["content"], self.wire.buffers[self.seen - 1]])
             if held and not self.page.evaluate("() => sent.length"):
                 return self
             assert time.monotonic() < deadline, "it did not come about"

@@ -17,6 +17,7 @@ from .records import (
 )
 from .round import RoundError
 from .staleness import STALENESS, constant, hinge, polynomial
+from .stragglers import stragglers
 from .strategies import STRATEGIES, FedAdam, FedProx, FedSGD
 from .topology import Topology
 from .wires import simulated
@@ -56,4 +57,5 @@ __all__ = [
     "resample",
     "shards",
     "simulated",
+    "stragglers",
 ]

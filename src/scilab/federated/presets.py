@@ -10,6 +10,7 @@ from ..datasets import load
 from ..models import build
 from .fedavg import FedAvg
 from .partition import Partition, dirichlet, iid, resample, shards
+from .stragglers import stragglers
 from .strategies import as_strategy
 from .topology import Topology
 
@@ -33,6 +34,8 @@ DEFAULTS: dict[str, Any] = {
     "batch_size": 16,
     "lr": 0.5,
     "momentum": 0.0,
+    "slow": 0.0,
+    "slowdown": 10.0,
     "partials": "float64",
     "policies": [],
     "engine": "threads:2",
@@ -42,7 +45,8 @@ DEFAULTS: dict[str, Any] = {
 `partition` is "iid", "dirichlet" (by `alpha`), "shards" (`per_device`) or "resample" (`rows` a device); `strategy` is a
 name of `STRATEGIES`, with `mu` for "fedprox" and `server_lr` for "fedadam". `policies` are names of `POLICIES`,
 or plain values as `as_policy` takes them, from the coordinator's tier down. "topology", as `Topology.to_dict` gives it,
-replaces `devices` and `fanouts` if it is there."""
+replaces `devices` and `fanouts` if it is there; of the devices a share `slow`, drawn by `seed`, trains `slowdown` times
+as slowly as its profile says."""
 
 
 def federation_arguments(values: Mapping[str, Any], engine: Any = None) -> dict[str, Any]:
@@ -63,9 +67,9 @@ def federation_arguments(values: Mapping[str, Any], engine: Any = None) -> dict[
         "model": build(given["model"], split.shape, len(split.classes), given["seed"]),
         "train": split.train,
         "test": split.test,
-        "topology": topology,
+        "topology": stragglers(topology, given["slow"], given["slowdown"], given["seed"]),
         "strategy": _strategy(given),
-        "partition": _partition(given),
+        "partition": partition_of(given),
         "rounds": given["rounds"],
         "partials": given["partials"],
         "policies": given["policies"] or None,
@@ -81,7 +85,8 @@ def _strategy(given: Mapping[str, Any]) -> FedAvg:
     return kind(**{field.name: given[field.name] for field in fields(kind) if field.init and field.name in given})
 
 
-def _partition(given: Mapping[str, Any]) -> Partition:
+def partition_of(given: Mapping[str, Any]) -> Partition:
+    """Of the named kind, with its own of the values."""
     made = {
         "iid": iid,
         "dirichlet": lambda: dirichlet(given["alpha"]),

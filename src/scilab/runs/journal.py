@@ -9,7 +9,7 @@ from pathlib import Path
 
 import platformdirs
 
-from . import exchange, liveness
+from . import checkpoint, exchange, liveness
 from .database import Database, JournalError
 from .stored import StoredRun
 
@@ -65,6 +65,15 @@ class Journal:
         if not rows:
             raise self._unknown(id)
         return rows[0][0]
+
+    def checkpoint(self, id: str) -> dict | None:
+        """The state a run would be resumed from, on the CPU; None while it has none.
+
+        Raises:
+            ValueError: it is damaged, or holds something that could run code.
+        """
+        rows = self.database.read("SELECT state FROM checkpoints JOIN runs ON run = number WHERE id = ?", (id,))
+        return checkpoint.from_bytes(rows[0][0]) if rows else None
 
     def rename(self, id: str, name: str) -> None:
         """Give a run another name."""

@@ -42,6 +42,11 @@ def differing(first: dict, second: dict, labels: dict[str, str]) -> list[list[st
             for name in {**one, **two} if one.get(name) != two.get(name)]
 
 
+def file_stem(run: Any) -> str:
+    """The run's name as that of a file."""
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in run.name).strip("-") or run.id
+
+
 class Browsing:
     """The actions of a panel (`do_…`) that concern stored runs. Each is called in the panel's worker thread."""
 
@@ -104,12 +109,15 @@ class Browsing:
             file = Path(folder) / "run.scilab-run"
             self.journal.export(id, file)
             data = file.read_bytes()
-        name = "".join(c if c.isalnum() or c in "-_." else "-" for c in run.name).strip("-") or run.id
-        parts = range(0, len(data), PART_BYTES)
-        for start in parts:
-            self.send({"type": "file", "id": id, "name": f"{name}.scilab-run", "part": start // PART_BYTES,
-                       "parts": len(parts)}, buffers=[data[start:start + PART_BYTES]])
+        self._send_file(id, f"{file_stem(run)}.scilab-run", data)
         return {"bytes": len(data)}
+
+    def _send_file(self, id: str, name: str, data: bytes) -> None:
+        """Send the page a download; ``id`` is what it asked for."""
+        parts = range(0, max(1, len(data)), PART_BYTES)
+        for start in parts:
+            self.send({"type": "file", "id": id, "name": name, "part": start // PART_BYTES, "parts": len(parts)},
+                      buffers=[data[start:start + PART_BYTES]])
 
     def do_import(self, path: str | None = None, data: Any = None, part: int = 0, parts: int = 1) -> dict:
         """Take in an exported run: a file at ``path``, or parts uploaded by the page, in order."""

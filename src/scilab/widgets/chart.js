@@ -1,5 +1,6 @@
 // A small line chart: named axes with units, a colour and a marker for each series, a dash pattern for each run.
-import { COLOURS, fitted, h, line, mark, number, s, text } from "./dom.js";
+import { COLOURS, line, mark, number, s, text } from "./dom.js";
+import { figure } from "./figure.js";
 
 const SHAPES = ["circle", "square", "triangle", "diamond"];
 const DASHES = ["", "7 3", "2 3"];
@@ -52,78 +53,59 @@ function path(points, x, y) {
   }).join("");
 }
 
-function legend(curves) {
-  return h("div", { class: "scilab-legend" }, curves.map(({ name, colour, shape, dash }) => h("span", {},
-    s("svg", { width: 26, height: 10, "aria-hidden": "true" },
-      s("path", { d: "M0 5H26", stroke: colour, "stroke-width": 2, "stroke-dasharray": dash }),
-      mark(shape, 13, 5, 3, { fill: colour })), name)));
+function draw(spec, width, readout) {
+  const curves = styled(spec.series);
+  const seen = curves.flatMap(({ points }) => points);
+  const [right, bottom] = [width - EDGE.right, HEIGHT - EDGE.bottom];
+  const [x0, x1] = range(seen.map(([x]) => x), false);
+  const [y0, y1] = range(seen.map(([, y]) => y), true);
+  const x = (value) => EDGE.left + ((value - x0) / (x1 - x0)) * (right - EDGE.left);
+  const y = (value) => bottom - ((value - y0) / (y1 - y0)) * (bottom - EDGE.top);
+  const drawn = curves.filter(({ points }) => points.length);
+  const last = drawn.map(({ name, points }) => `${name} ${number(points.at(-1)[1])}`);
+  const names = `${axisName(spec.y)} by ${axisName(spec.x)}`;
+  const told = last.length ? `Latest: ${last.join(", ")}.` : "No points yet.";
+  const picture = s("svg", { width, height: HEIGHT, role: "img", "aria-label": `${spec.title}: ${names}. ${told}` });
+
+  for (const value of seen.length ? ticks(y0, y1, 5) : []) {
+    picture.append(line("scilab-grid", EDGE.left, y(value), right, y(value)),
+      text("scilab-tick", EDGE.left - 6, y(value) + 4, number(value), "end"));
+  }
+  const whole = seen.every(([px]) => Number.isInteger(px));
+  for (const value of seen.length ? ticks(x0, x1, Math.min(8, width / 60), whole) : []) {
+    picture.append(text("scilab-tick", x(value), bottom + 15, number(value), "middle"));
+  }
+  const [across, middle] = [(EDGE.left + right) / 2, (bottom + EDGE.top) / 2];
+  const upright = text("scilab-axis-name", 12, middle, axisName(spec.y), "middle");
+  upright.setAttribute("transform", `rotate(-90 12 ${middle})`);
+  picture.append(s("path", { class: "scilab-axis", d: `M${EDGE.left} ${EDGE.top}V${bottom}H${right}` }), upright,
+    text("scilab-axis-name", across, HEIGHT - 5, axisName(spec.x), "middle"));
+  if (!seen.length) picture.append(text("scilab-empty-text", across, middle, "no points yet", "middle"));
+
+  for (const [at, words] of (spec.marks || []).filter(([px]) => px >= x0 && px <= x1)) {
+    picture.append(s("g", {}, s("title", {}, words), line("scilab-act", x(at), EDGE.top, x(at), bottom),
+      text("scilab-tick", x(at) + 3, EDGE.top + 9, words.length > 18 ? `${words.slice(0, 17)}…` : words)));
+  }
+  for (const { all, points, colour, dash, shape } of curves) {
+    const stroke = { fill: "none", stroke: colour, "stroke-width": 2, "stroke-dasharray": dash };
+    picture.append(s("path", { d: path(all, x, y), ...stroke }));
+    const every = Math.ceil(points.length / MARKERS);
+    points.forEach(([px, py], i) => {
+      if (i % every === 0 || i === points.length - 1) picture.append(mark(shape, x(px), y(py), 3, { fill: colour }));
+    });
+  }
+  picture.addEventListener("pointermove", ({ offsetX }) => {
+    const pointed = x0 + ((offsetX - EDGE.left) / (right - EDGE.left)) * (x1 - x0);
+    const nearer = (best, point) => (Math.abs(point[0] - pointed) < Math.abs(best[0] - pointed) ? point : best);
+    const near = drawn.map(({ name, points }) => [name, points.reduce(nearer)]);
+    const said = near.map(([name, [px, py]]) => `${spec.x.label} ${number(px)}: ${name} ${number(py)}`);
+    readout.textContent = said.join(" · ");
+  });
+  picture.addEventListener("pointerleave", () => { readout.textContent = ""; });
+  return { picture, keys: curves.length > 1 ? curves : [] };
 }
 
 // chart(host) → {update(spec), stop()}; see picture.py for the spec.
 export function chart(host) {
-  let spec = null;
-  const title = h("figcaption", { class: "scilab-chart-title" });
-  const readout = h("span", { class: "scilab-readout" });
-  const keys = h("div");
-  const canvas = h("div", { class: "scilab-chart-canvas" });
-  const head = h("div", { class: "scilab-chart-head" }, title, readout);
-  host.append(h("figure", { class: "scilab-chart" }, head, keys, canvas));
-
-  function draw(width) {
-    if (!spec) return;
-    const curves = styled(spec.series);
-    const seen = curves.flatMap(({ points }) => points);
-    const [right, bottom] = [width - EDGE.right, HEIGHT - EDGE.bottom];
-    const [x0, x1] = range(seen.map(([x]) => x), false);
-    const [y0, y1] = range(seen.map(([, y]) => y), true);
-    const x = (value) => EDGE.left + ((value - x0) / (x1 - x0)) * (right - EDGE.left);
-    const y = (value) => bottom - ((value - y0) / (y1 - y0)) * (bottom - EDGE.top);
-    const drawn = curves.filter(({ points }) => points.length);
-    const last = drawn.map(({ name, points }) => `${name} ${number(points.at(-1)[1])}`);
-    const names = `${axisName(spec.y)} by ${axisName(spec.x)}`;
-    const told = last.length ? `Latest: ${last.join(", ")}.` : "No points yet.";
-    const picture = s("svg", { width, height: HEIGHT, role: "img", "aria-label": `${spec.title}: ${names}. ${told}` });
-
-    for (const value of seen.length ? ticks(y0, y1, 5) : []) {
-      picture.append(line("scilab-grid", EDGE.left, y(value), right, y(value)),
-        text("scilab-tick", EDGE.left - 6, y(value) + 4, number(value), "end"));
-    }
-    const whole = seen.every(([px]) => Number.isInteger(px));
-    for (const value of seen.length ? ticks(x0, x1, Math.min(8, width / 60), whole) : []) {
-      picture.append(text("scilab-tick", x(value), bottom + 15, number(value), "middle"));
-    }
-    const [across, middle] = [(EDGE.left + right) / 2, (bottom + EDGE.top) / 2];
-    const upright = text("scilab-axis-name", 12, middle, axisName(spec.y), "middle");
-    upright.setAttribute("transform", `rotate(-90 12 ${middle})`);
-    picture.append(s("path", { class: "scilab-axis", d: `M${EDGE.left} ${EDGE.top}V${bottom}H${right}` }), upright,
-      text("scilab-axis-name", across, HEIGHT - 5, axisName(spec.x), "middle"));
-    if (!seen.length) picture.append(text("scilab-empty-text", across, middle, "no points yet", "middle"));
-
-    for (const [at, words] of (spec.marks || []).filter(([px]) => px >= x0 && px <= x1)) {
-      picture.append(s("g", {}, s("title", {}, words), line("scilab-act", x(at), EDGE.top, x(at), bottom),
-        text("scilab-tick", x(at) + 3, EDGE.top + 9, words.length > 18 ? `${words.slice(0, 17)}…` : words)));
-    }
-    for (const { all, points, colour, dash, shape } of curves) {
-      const stroke = { fill: "none", stroke: colour, "stroke-width": 2, "stroke-dasharray": dash };
-      picture.append(s("path", { d: path(all, x, y), ...stroke }));
-      const every = Math.ceil(points.length / MARKERS);
-      points.forEach(([px, py], i) => {
-        if (i % every === 0 || i === points.length - 1) picture.append(mark(shape, x(px), y(py), 3, { fill: colour }));
-      });
-    }
-    title.textContent = spec.title;
-    keys.replaceChildren(legend(curves.length > 1 ? curves : []));
-    picture.addEventListener("pointermove", ({ offsetX }) => {
-      const pointed = x0 + ((offsetX - EDGE.left) / (right - EDGE.left)) * (x1 - x0);
-      const nearer = (best, point) => (Math.abs(point[0] - pointed) < Math.abs(best[0] - pointed) ? point : best);
-      const near = drawn.map(({ name, points }) => [name, points.reduce(nearer)]);
-      const said = near.map(([name, [px, py]]) => `${spec.x.label} ${number(px)}: ${name} ${number(py)}`);
-      readout.textContent = said.join(" · ");
-    });
-    picture.addEventListener("pointerleave", () => { readout.textContent = ""; });
-    canvas.replaceChildren(picture);
-  }
-
-  const fit = fitted(canvas, draw);
-  return { update(next) { spec = next; fit.again(); }, stop: fit.stop };
+  return figure(host, draw);
 }

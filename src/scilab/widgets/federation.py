@@ -1,20 +1,20 @@
-"""`FederationWidget`: set up a federation, watch it train on its tree, pause, stop and resume it."""
+"""`FederationWidget`: set up a federation, draw its tree, watch it train, pause, stop and resume it."""
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from . import federation_picture
+from . import federation_picture, results, shares
+from .browser import file_stem
 from .estimate import Estimate
-from .fields import Choice, Number, Text
+from .federation_fields import CORES, FIELDS, as_settings, policies_of, topology_of, values_of
+from .federation_script import script
 from .panel import HERE, Panel
+from .tree_editor import TreeEditing
 
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 DATA = {  # rows to train on, (channels, height, width)
     "digits": (1437, (1, 8, 8)),
     "fashion_mnist": (60_000, (1, 28, 28)),
@@ -24,24 +24,15 @@ STEP_S = {  # of one gradient step on one 2.9 GHz core: fixed, and per sample of
     "mlp": (1.3e-4, 1e-6), "cnn": (4e-4, 1e-5), "resnet8": (1.2e-3, 6.4e-5), "resnet20": (4e-3, 1.3e-4),
     "resnet32": (6e-3, 2.2e-4), "resnet18": (2e-2, 1.1e-3),
 }  # fmt: skip
-WORKER_BYTES = {"threads": 8e6, "processes": 170e6}  # a process holds its own torch
+WORKER_BYTES = {"threads": 8e6, "processes": 170e6, "virtual": 8e6}  # a process holds its own torch
+TREE_FIELD = {"balanced": "height", "drawn": "topology", "file": "tree_file"}  # else "devices": who makes it large
+REFUSALS = (  # words of what a federation refuses at the launch, and the field beside which that is said
+    ("quorum", "policies"), ("polic", "policies"), ("strategy", "strategy"), ("has no data", "partition"),
+    ("the model, the loss", "model"), ("cycle", "topology"),
+)  # fmt: skip
 
 
-def numbers(text: str) -> list[int]:
-    """ "4, 8" → [4, 8]. Raises ValueError with a sentence for the person."""
-    words = text.replace(",", " ").split()
-    if not all(word.isdigit() and int(word) > 0 for word in words):
-        raise ValueError(f"Whole numbers such as 8 or 4, 4, one a tier, or nothing; given “{text}”.")
-    return [int(word) for word in words]
-
-
-def folder(text: str) -> None:
-    """A folder with a folder of images for each class, or a zip file of one."""
-    if text and not Path(text).expanduser().exists():
-        raise ValueError(f"There is nothing at “{text}”. Give a folder of class folders, or a zip file of one.")
-
-
-class FederationWidget(Panel):
+class FederationWidget(TreeEditing, Panel):
     """A federation live: ``FederationWidget()`` sets everything by hand, ``FederationWidget(run)`` shows and steers a
     run, ``FederationWidget(federation)`` launches one built in code. See `Panel` for what it does without a page.
     """
@@ -50,75 +41,65 @@ class FederationWidget(Panel):
     kind = "federation"
     unit = "rounds"
     module = HERE / "federation.js"
-    fields = (
-        Choice(name="dataset", label="Data", group="Data and model", default="digits",
-               options=(("digits", "Digits"), ("fashion_mnist", "Fashion-MNIST"), ("cifar10", "CIFAR-10"),
-                        ("own", "Own images")),
-               help="What the devices learn from. Digits (8×8 pixels) are part of scilab; Fashion-MNIST and CIFAR-10 "
-                    "are downloaded once, at the first launch."),
-        Choice(name="model", label="Model", group="Data and model", default="mlp",
-               options=(("mlp", "MLP"), ("cnn", "Small CNN"), ("resnet8", "ResNet-8"), ("resnet20", "ResNet-20"),
-                        ("resnet32", "ResNet-32"), ("resnet18", "ResNet-18")),
-               help="The network every device trains a copy of."),
-        Text(name="folder", label="Folder", group="Data and model", default="", placeholder="path",
-             help="One folder for each class, on the machine of the kernel.", check=folder,
-             unless=lambda values: None if values["dataset"] == "own" else "For own images only."),
-        Number(name="devices", label="Devices", group="Tree", default=64, minimum=1, maximum=100_000, integer=True,
-               help="How many devices hold a share of the data; they are the leaves of the tree."),
-        Text(name="fanouts", label="Aggregators", group="Tree", default="8", placeholder="none",
-             help="Below the coordinator, tier by tier: 8 is one tier of eight; 4, 4 is four, with four more below "
-                  "each; empty is none.", check=numbers),
-        Choice(name="partition", label="Shares", group="Tree", default="dirichlet",
-               options=(("dirichlet", "Uneven"), ("iid", "Even")),
-               help="How the data is dealt: evenly at random (IID), or each class by shares drawn from a Dirichlet "
-                    "distribution, so that devices differ in what and how much they hold."),
-        Number(name="alpha", label="Alpha", group="Tree", default=0.5, minimum=0.001, maximum=1000,
-               help="Of the Dirichlet distribution: 0.1 is very uneven, 100 nearly even.",
-               unless=lambda values: None if values["partition"] == "dirichlet" else "For uneven shares only."),
-        Number(name="rounds", label="Rounds", group="Training", default=40, minimum=1, maximum=100_000, integer=True,
-               help="How often the devices' models are averaged."),
-        Number(name="local_epochs", label="Local epochs", group="Training", default=3, minimum=1, maximum=1000,
-               integer=True, help="Passes of each device over its own data in a round."),
-        Number(name="batch_size", label="Batch size", group="Training", default=16, minimum=1, maximum=100_000,
-               integer=True, unit="rows", help="Samples in one gradient step."),
-        Number(name="lr", label="Learning rate", group="Training", default=0.1, minimum=1e-6, maximum=100,
-               help="Of the devices' gradient descent."),
-        Choice(name="engine", label="Engine", group="Machine", default="threads",
-               options=(("threads", "Threads"), ("processes", "Processes")),
-               help="Where devices train: threads of this kernel start at once; processes of this machine take two "
-                    "seconds to start and use cores better."),
-        Number(name="workers", label="Workers", group="Machine", default=min(2, CORES), minimum=1, maximum=256,
-               integer=True, help=f"Threads or processes at work at a time; this machine has {CORES} cores."),
-        Number(name="seed", label="Seed", group="Machine", default=0, minimum=0, maximum=2**31, integer=True,
-               help="The same seed gives the same model, to the bit, on any tree and engine."),
-    )  # fmt: skip
+    fields = FIELDS
+    topology_of = staticmethod(topology_of)
+    unfold = staticmethod(federation_picture.unfolded)
+    _late: ClassVar[tuple] = ()  # values that a launch refused, and why
 
     def check(self, values: Mapping) -> Mapping[str, str]:
+        shape, rows = values["shape"], DATA.get(values["dataset"], (math.inf,))[0]
         if values["dataset"] == "own" and not values["folder"]:
             return {"folder": "Give the folder of your images."}
-        rows = DATA.get(values["dataset"], (math.inf,))[0]
-        if values["devices"] > rows:
-            return {"devices": f"At most {rows:,}: each device needs a sample of its own."}
         try:
-            self._topology(values)
-        except ValueError as error:
-            return {"fanouts": str(error)}
-        return {}
+            devices = len(topology_of(values).leaves)
+        except (ValueError, TypeError, OSError) as error:
+            return {TREE_FIELD.get(shape, "fanouts" if shape == "tree" else "devices"): str(error)}
+        if wrong := _policies_wrong(values):
+            return wrong
+        needed = devices * values["per_device"] if values["partition"] == "shards" else devices
+        if values["partition"] != "resample" and needed > rows:
+            if devices <= rows:
+                return {"per_device": f"At most {rows // devices:,} for each of {devices:,} devices of {rows:,} rows."}
+            return {TREE_FIELD.get(shape, "devices"): f"At most {rows:,}: each device needs a sample of its own."}
+        return dict(self._late[1]) if self._late and self._late[0] == values else {}
+
+    def do_set(self, values: Mapping) -> None:
+        """Type values into fields; who chooses a drawn tree and has none takes the one that is there."""
+        if values.get("shape") == "drawn" and self._typed.get("topology") is None:
+            values = {**values, "topology": self.draft}
+        if {"shape", "devices", "fanouts", "branching", "height", "tree_file"} & values.keys():
+            self._selected, self._refused = {}, ""  # it was of another tree
+        super().do_set(values)
 
     def plan(self, values: Mapping) -> dict:
-        wrong = self._form.errors
-        return {"topology": {"nodes": []} if wrong else self._topology(values).to_dict()}
+        try:
+            tree = self.draft
+        except (ValueError, TypeError, OSError):
+            return {"topology": {"nodes": []}}
+        profiles = {node: one.to_dict() for node, one in tree.profiles.items() if one.to_dict()}
+        return {"topology": {"nodes": tree.nodes, "profiles": profiles}, "engine": values["engine"],
+                "policies": list(values["policies"])}
 
     def begin(self, settings: Mapping) -> dict:
-        return federation_picture.begin(settings["topology"]["nodes"])
+        return federation_picture.begin(settings, self._unfolded)
 
     def draw(self, records: list[dict], picture: dict) -> dict:
         return federation_picture.draw(records, picture)
 
+    def extra(self) -> dict:
+        return {**super().extra(), "shares": self._shares()}
+
     def build(self, values: Mapping) -> Any:
         from scilab.federated import Federation
 
-        return Federation.from_settings(as_settings(values))
+        try:
+            return Federation.from_settings(as_settings(values))
+        except ValueError as error:
+            place = next((field for word, field in REFUSALS if word in str(error)), None)
+            if place is not None:  # beside the control, until something is changed
+                self._late = (dict(values), {place: str(error)})
+                self._judge()
+            raise
 
     def rebuild(self, settings: Mapping) -> Any:
         from scilab.federated import Federation
@@ -126,63 +107,83 @@ class FederationWidget(Panel):
         return Federation.from_settings(settings)
 
     def values_of(self, settings: Mapping) -> dict | None:
-        values = settings.get("values")
-        if not values or "topology" in values or values["engine"].partition(":")[0] not in WORKER_BYTES:
-            return None
-        name, _, workers = values["engine"].partition(":")
-        own = {} if values["dataset"] in DATA else {"dataset": "own", "folder": values["dataset"]}
-        fanouts = values["fanouts"] if isinstance(values["fanouts"], str) else ", ".join(map(str, values["fanouts"]))
-        return {**values, **own, "fanouts": fanouts, "engine": name, "workers": int(workers or CORES)}
+        return values_of(settings)
+
+    def script(self, values: Mapping) -> str:
+        return "" if self._form.errors else script(values)
 
     def estimate(self, values: Mapping) -> Estimate:
         rows, shape = DATA.get(values["dataset"], (None, None))
-        devices, rounds, workers = values["devices"], values["rounds"], values["workers"]
         if rows is None or self._form.errors:
             return Estimate(note="The time depends on your images.") if rows is None else Estimate()
-        share = rows / devices
-        steps = devices * math.ceil(share / values["batch_size"]) * values["local_epochs"]
+        tree, rounds = topology_of(values), values["rounds"]
+        devices, simulated = len(tree.leaves), values["engine"] == "virtual"
+        workers = 1 if simulated else values["workers"]
+        held = values["rows"] if values["partition"] == "resample" else rows / devices
+        whole = values["strategy"] == "fedsgd"
+        epochs, batch = (1, held) if whole else (values["local_epochs"], values["batch_size"])
+        asked = devices * values["fraction"]
         fixed, sample = STEP_S[values["model"]]
-        work = rows * values["local_epochs"] * sample * shape[1] * shape[2] / 64
+        work = asked * held * epochs * sample * shape[1] * shape[2] / 64
         at_once = min(workers, CORES)
-        python = steps * fixed / (1 if values["engine"] == "threads" else at_once)  # threads share one interpreter
+        steps = asked * math.ceil(held / batch) * epochs
+        python = steps * fixed / (at_once if values["engine"] == "processes" else 1)  # threads share one interpreter
         start = 2 if values["engine"] == "processes" else 0.2
-        seconds = start + rounds * (python + work / at_once + 0.02 + devices * 3e-4)
+        seconds = start + rounds * (python + work / at_once + 0.02 + asked * 3e-4)
         model, data = 4 * _parameters(values["model"], shape), 8 * rows * math.prod(shape)
         memory = data + 2 * devices * model + workers * (WORKER_BYTES[values["engine"]] + 4 * model)
-        tasks = rounds * (len(self._topology(values).nodes) + 1)  # one for each node, and the test of the new model
-        return Estimate(seconds, memory, tasks, "Small devices share tasks, so there may be fewer.")
+        tasks = rounds * (len(tree.nodes) + 1)  # one for each node, and the test of the new model
+        note = "Small devices share tasks, so there may be fewer."
+        return Estimate(seconds, memory, tasks, note + (" Simulated time is another matter." if simulated else ""))
 
-    def script(self, values: Mapping) -> str:
-        given = as_settings(values)
-        dealt = f"dirichlet({given['alpha']:g})" if given["partition"] == "dirichlet" else "iid()"
-        return f"""\
-from scilab.datasets import load
-from scilab.federated import FedAvg, Federation, Topology, dirichlet, iid
-from scilab.models import build
-from scilab.runs import Run
+    def saves(self) -> list[dict]:
+        whys = {"model": "The newest model's state_dict, for torch.load", "history": "A row for each round, as CSV"}
+        return [{"label": what.capitalize(), "why": why, "action": "download", "args": {"what": what}}
+                for what, why in whys.items()] + super().saves()
 
-data = load({given["dataset"]!r})
-model = build({given["model"]!r}, data.shape, len(data.classes), seed={given["seed"]})
-federation = Federation(
-    model, data.train, Topology.tree({given["devices"]}, fanouts={numbers(given["fanouts"])}),
-    FedAvg(local_epochs={given["local_epochs"]}, batch_size={given["batch_size"]}, lr={given["lr"]:g}),
-    test=data.test, partition={dealt}, rounds={given["rounds"]}, engine={given["engine"]!r}, seed={given["seed"]},
-)
-run = Run(federation).start()  # in a script: for record in federation: …
-run.wait()
-"""
+    def do_download(self, what: str) -> dict:
+        """Send the page a file: the ``model``, the ``history`` as CSV, or the ``tree`` as YAML."""
+        if what == "tree":
+            data, name = results.tree_yaml(self._settings["topology"]), "tree.yaml"
+        elif what not in ("model", "history"):
+            raise ValueError(f"There is a model, a history and a tree to download; given {what!r}.")
+        elif self._run is None:
+            raise ValueError("No run is shown whose results could be saved.")
+        elif what == "model":
+            data, name = results.model_file(self.journal, self._run.id), f"{file_stem(self._run)}.pt"
+        else:
+            data = results.history_csv(self._run.records(), "RoundFinished")
+            name = f"{file_stem(self._run)}.csv"
+        self._send_file(what, name, data)
+        return {"name": name, "bytes": len(data)}
 
-    def _topology(self, values: Mapping) -> Any:
-        from scilab.federated import Topology
+    def _shares(self) -> dict:
+        """How the data would be dealt, or was for the run shown."""
+        from scilab.federated.presets import DEFAULTS, partition_of
 
-        return Topology.tree(values["devices"], numbers(values["fanouts"]))
+        values = self._settings.get("values") if self._run is not None else None
+        if values is None and (self._run is not None or self._fixed() or self._form.errors):
+            return {}
+        given = {**DEFAULTS, **(values or as_settings(self._form.values))}
+        devices = self._drawn["gantt"]["devices"]
+        try:
+            return shares.shares(given["dataset"], partition_of(given), devices, given["seed"]) if devices else {}
+        except ValueError as error:
+            return {"note": str(error)}
 
 
-def as_settings(values: Mapping) -> dict:
-    """The fields' values as `Federation.from_settings` takes them."""
-    given = {name: value for name, value in values.items() if name not in ("folder", "workers")}
-    return given | {"dataset": values["folder"] if values["dataset"] == "own" else values["dataset"],
-                    "engine": f"{values['engine']}:{values['workers']}"}
+def _policies_wrong(values: Mapping) -> dict[str, str]:
+    """What is wrong with the policies of the tiers, if something is."""
+    from scilab.federated.policies import as_policies
+
+    try:
+        topology = topology_of(values)
+        policies = as_policies(policies_of(values, topology), topology)
+    except ValueError as error:
+        return {"policies": str(error)}
+    if values["fraction"] < 1 and not all(policy.waits for policy in policies):
+        return {"fraction": "Only 1 where a tier is buffered or asynchronous: there is no round to choose devices for."}
+    return {}
 
 
 @lru_cache

@@ -21,7 +21,9 @@ class Field:
 
     ``name`` is the key in ``values``; ``help`` is the sentence shown on hover; ``group`` is the heading it stands
     under. ``unless(values)`` returns the reason why the field does not apply just now, or None: the control is then
-    disabled with that reason, and its value is not judged.
+    disabled with that reason, and its value is not judged. A field with ``only(values)`` is part of another choice:
+    where that is not made, the control is not there, and its value is not judged either. A field without a
+    ``control`` is set by the panel's own view.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Field:
     unit: str = ""
     group: str = ""
     unless: Callable[[Values], str | None] | None = None
+    only: Callable[[Values], bool] | None = None
     control: ClassVar[str] = ""
 
     def __post_init__(self):
@@ -55,15 +58,20 @@ class Field:
 
 @dataclass(frozen=True, kw_only=True)
 class Number(Field):
-    """A number between ``minimum`` and ``maximum`` (both allowed). ``integer=True`` accepts whole numbers only."""
+    """A number between ``minimum`` and ``maximum`` (both allowed). ``integer=True`` accepts whole numbers only,
+    ``optional=True`` also nothing at all (None).
+    """
 
     minimum: float = -math.inf
     maximum: float = math.inf
     step: float | None = None
     integer: bool = False
+    optional: bool = False
     control: ClassVar[str] = "number"
 
-    def parse(self, given: Any) -> int | float:
+    def parse(self, given: Any) -> int | float | None:
+        if self.optional and (given is None or not str(given).strip()):
+            return None
         try:
             number = math.nan if isinstance(given, bool) else float(str(given).strip())
         except ValueError:
@@ -150,13 +158,14 @@ class Toggle(Field):
 @dataclass(frozen=True)
 class Form:
     """Fields judged together: ``values`` (always usable), ``errors`` {name: sentence}, ``disabled`` {name: reason},
-    ``reasons`` {name: {value: why not}} for single options.
+    ``reasons`` {name: {value: why not}} for single options, ``hidden`` the names of those that are not there.
     """
 
     values: dict
     errors: dict
     disabled: dict
     reasons: dict
+    hidden: tuple = ()
 
 
 def judge(fields: Sequence[Field], given: Values, check: Callable[[Values], Mapping[str, str]] = lambda _: {}) -> Form:
@@ -165,7 +174,7 @@ def judge(fields: Sequence[Field], given: Values, check: Callable[[Values], Mapp
     Where a value is wrong, ``values`` holds the default and ``errors`` says why. ``check(values)`` looks at
     combinations of fields, and is asked only once each field is right by itself.
     """
-    values, errors, disabled, reasons = {}, {}, {}, {}
+    values, errors, disabled, reasons, hidden = {}, {}, {}, {}, []
     for field in fields:
         try:
             values[field.name] = field.parse(given.get(field.name, field.default))
@@ -174,7 +183,10 @@ def judge(fields: Sequence[Field], given: Values, check: Callable[[Values], Mapp
             errors[field.name] = str(error)
     for field in fields:
         why = field.unless(values) if field.unless else None
-        if why:
+        if field.only and not field.only(values):
+            hidden.append(field.name)
+            errors.pop(field.name, None)
+        elif why:
             disabled[field.name] = why
             errors.pop(field.name, None)
         elif isinstance(field, Choice) and field.reasons:
@@ -183,4 +195,12 @@ def judge(fields: Sequence[Field], given: Values, check: Callable[[Values], Mapp
                 errors.setdefault(field.name, reasons[field.name][values[field.name]])
     if not errors:
         errors = {name: why for name, why in check(values).items() if name not in disabled}
-    return Form(values, errors, disabled, reasons)
+    return Form(values, errors, disabled, reasons, tuple(hidden))
+
+
+def for_page(fields: Sequence[Field], form: Form, typed: Values) -> dict:
+    """What form.js needs to draw these fields (plain JSON)."""
+    return {"fields": [field.describe() for field in fields], "locked": "",
+            "typed": {field.name: typed.get(field.name, field.default) for field in fields},
+            "errors": form.errors, "disabled": form.disabled, "hidden": list(form.hidden),
+            "reasons": {name: {str(value): why for value, why in of.items()} for name, of in form.reasons.items()}}

@@ -16,7 +16,7 @@ function control(field, id, changed) {
 }
 
 // form(host, ask) → {update(form), flush(), stop()}; ask(action, args) sends what was typed, flush() at once.
-export function form(host, ask) {
+export function form(host, ask, action = "set") {
   let shape = "";
   let parts = {};
   let waiting = 0;
@@ -30,7 +30,7 @@ export function form(host, ask) {
 
   function flush() {
     clearTimeout(waiting);
-    if (Object.keys(typed).length) ask("set", { values: typed });
+    if (Object.keys(typed).length) ask(action, { values: typed });
     typed = {};
   }
 
@@ -63,6 +63,7 @@ export function form(host, ask) {
       const reason = next.locked || next.disabled[name] || "";
       const error = next.errors[name] || "";
       input.disabled = Boolean(reason);
+      box.hidden = next.hidden.includes(name);
       input.setAttribute("aria-invalid", error ? "true" : "false");
       box.classList.toggle("scilab-wrong", Boolean(error));
       box.title = reason ? `${help} ${reason}` : help;
@@ -73,6 +74,9 @@ export function form(host, ask) {
         option.title = not || "";
         if (not && !why.textContent) why.textContent = `${option.textContent}: ${not}`;
       }
+    }
+    for (const group of host.children) {
+      group.hidden = [...group.querySelectorAll(".scilab-field")].every((box) => box.hidden);
     }
   }
 

@@ -1,9 +1,12 @@
 // The panel: controls and progress on top, settings left, live view right, code and journal below.
 // Everything shown comes from the model's traits, so a page that is loaded again shows the same.
+import { bars } from "./bars.js";
 import { chart } from "./chart.js";
 import { h, table } from "./dom.js";
+import { several } from "./figure.js";
 import { form } from "./form.js";
 import { runs } from "./runs.js";
+import { downloads } from "./save.js";
 
 const BUTTONS = { // label, and the status shown until the kernel has answered
   launch: ["Launch", "starting"],
@@ -36,35 +39,19 @@ function initialize({ model }) {
   return () => model.off("change:change", follow);
 }
 
-// Keeps one chart for each entry of `charts`.
-function charts(host) {
-  const kept = new Map();
-  function update(specs) {
-    for (const [key, made] of kept) {
-      if (!(key in specs)) { made.view.stop(); made.box.remove(); kept.delete(key); }
-    }
-    for (const [key, spec] of Object.entries(specs)) {
-      if (!kept.has(key)) {
-        const box = h("div");
-        host.append(box);
-        kept.set(key, { box, view: chart(box) });
-      }
-      kept.get(key).view.update(spec);
-    }
-  }
-  return { update, stop() { for (const { view } of kept.values()) view.stop(); } };
-}
-
-// makePanel(view) → what anywidget takes. `view(host, ask)` draws a panel's own keys: {update(picture), stop()}.
+// makePanel(view) → what anywidget takes. `view(host, ask, after)` draws a panel's own keys: {update(picture), stop()};
+// `host` is above the charts, `after` below them.
 export function makePanel(view) {
   function render({ model, el }) {
     const pending = new Map();
+    const files = downloads();
     const me = Math.random().toString(36).slice(2); // several views may ask at once
     let asked = 0;
 
     // Asks the kernel to do something; resolves with its answer. A busy kernel is named, never waited for in silence.
     function ask(action, args = {}, buffers = undefined) {
       asked += 1;
+      if (action === "download" || action === "export") files.want(args.what || args.id);
       const id = `${me}-${asked}`;
       return new Promise((resolve) => {
         const timer = setTimeout(() => { late.textContent = LATE; }, 2000);
@@ -95,9 +82,10 @@ export function makePanel(view) {
     const settings = h("div");
     const estimate = h("p", { class: "scilab-estimate", "aria-live": "polite" });
     const tiles = h("div", { class: "scilab-tiles" });
-    const own = h("div");
+    const [own, after] = [h("div"), h("div")];
     const plots = h("div", { class: "scilab-charts" });
-    const live = h("div", { class: "scilab-live" }, tiles, own, plots);
+    const save = h("div", { class: "scilab-tools", role: "group", "aria-label": "Save" });
+    const live = h("div", { class: "scilab-live" }, tiles, own, plots, after, save);
     const compared = h("div", { class: "scilab-live" });
     const code = h("code", {});
     const copy = h("button", { type: "button", onclick: copyCode }, "Copy");
@@ -118,9 +106,9 @@ export function makePanel(view) {
 
     const fields = form(settings, ask);
     const journal = runs(below, ask);
-    const drawn = charts(plots);
-    const mine = view ? view(own, ask) : null;
-    let overlaid = null;
+    const drawn = [several(plots, chart), several(plots, bars)];
+    const mine = view ? view(own, ask, after) : null;
+    let overlaid = [];
 
     function copyCode() {
       const said = (text) => { copy.textContent = text; setTimeout(() => { copy.textContent = "Copy"; }, 1500); };
@@ -153,6 +141,9 @@ export function makePanel(view) {
       progress.textContent = head.progress.text;
       if (sentence.textContent !== head.sentence) sentence.textContent = head.sentence;
       const { text, buttons: offers = [] } = head.notice;
+      const { saves = [] } = head;
+      save.replaceChildren(...(saves.length ? ["Save"] : []), ...saves.map(({ label, why, action, args }) => h("button", {
+        type: "button", title: why, onclick: () => ask(action, args) }, label)));
       notice.hidden = !text;
       notice.replaceChildren(text || "", ...offers.map(({ label, action, args }) => (
         h("button", { type: "button", onclick: () => ask(action, args) }, label))));
@@ -175,7 +166,7 @@ export function makePanel(view) {
       const picture = model.get("picture");
       tiles.replaceChildren(...(picture.tiles || []).map(({ label, value, help }) => h("div", { title: help || "" },
         h("div", { class: "scilab-tile-label" }, label), h("div", { class: "scilab-tile-value" }, value))));
-      drawn.update(picture.charts || {});
+      [picture.charts, picture.bars].forEach((specs, i) => drawn[i].update(specs || {}));
       if (mine) mine.update(picture);
     }
 
@@ -184,18 +175,18 @@ export function makePanel(view) {
       const on = Boolean(both.names);
       live.hidden = on;
       compared.hidden = !on;
-      if (overlaid) overlaid.stop();
-      overlaid = null;
+      for (const part of overlaid) part.stop();
+      overlaid = [];
       if (!on) { compared.replaceChildren(); return; }
       const place = h("div", { class: "scilab-charts" });
-      overlaid = charts(place);
+      overlaid = [several(place, chart), several(place, bars)];
       compared.replaceChildren(
         h("div", { class: "scilab-compared" }, h("strong", {}, both.names.join(" and ")),
           h("button", { type: "button", onclick: () => ask("uncompare") }, "Close comparison")),
         place,
         table("Results", ["", ...both.names], both.numbers, "Neither has results yet."),
         table("Settings that differ", ["Setting", ...both.names], both.settings, "Their settings are the same."));
-      overlaid.update(both.charts);
+      [both.charts, both.bars].forEach((specs, i) => overlaid[i].update(specs));
     }
 
     function drawProblem() {
@@ -214,7 +205,7 @@ export function makePanel(view) {
     }
 
     function heard(message, buffers) {
-      if (message.type === "file") journal.file(message, buffers);
+      if (message.type === "file") files.take(message, buffers);
       if (message.type === "answer" && pending.has(message.id)) {
         pending.get(message.id)(message);
         pending.delete(message.id);
@@ -234,7 +225,7 @@ export function makePanel(view) {
     return () => {
       for (const [trait, draw] of Object.entries(watched)) model.off(`change:${trait}`, draw);
       model.off("msg:custom", heard);
-      for (const part of [fields, drawn, mine, overlaid]) part?.stop?.();
+      for (const part of [fields, ...drawn, mine, ...overlaid]) part?.stop?.();
     };
   }
 

@@ -39,7 +39,8 @@ class Panel(Acting, Browsing, Showing, anywidget.AnyWidget):
     """The base of the widgets. A subclass says what is particular to its capability:
 
     ``title``, ``kind`` (of the runs it shows), ``unit`` (what progress counts), ``fields``; `build` and, as it needs
-    them, `check`, `estimate`, `plan`, `begin`, `draw`, `script`, and ``module``, a page module beside its Python.
+    them, `check`, `estimate`, `plan`, `begin`, `draw`, `extra`, `script`, and ``module``, a page module beside its
+    Python.
 
     ``Panel()`` sets everything by hand; ``Panel(run)`` shows and steers a run, live or stored; ``Panel(capability)``
     launches what the cell built. ``journal`` is a Journal or a path; by default the run's, or the user's own.
@@ -130,6 +131,15 @@ class Panel(Acting, Browsing, Showing, anywidget.AnyWidget):
     def draw(self, records: list[dict], picture: dict) -> dict:
         """The picture after these records. Pure: drawing in parts gives what drawing at once gives."""
         return picture
+
+    def extra(self) -> dict:
+        """What the picture holds besides what the records tell, such as what a person has selected in it."""
+        return {}
+
+    def saves(self) -> list[dict]:
+        """What of the run shown can be saved: buttons {"label", "why" (on hover), "action", "args"}."""
+        why = "The whole run as a file, to be shown again here or elsewhere"
+        return [{"label": "Run", "why": why, "action": "export", "args": {"id": self._run.id}}]
 
     def script(self, values: Mapping) -> str:
         """Python that does the same without the widget."""
@@ -246,7 +256,7 @@ class Panel(Acting, Browsing, Showing, anywidget.AnyWidget):
             found = {"rows": self._rows(), "count": len(self._stored), "shown": shown}
             state = {"head": head, "form": self._form_state(head["status"]), "problem": self._problem(),
                      "comparison": self._comparison, "runs": found | {"size": self._size}, "code": self._code()}
-            public = {key: value for key, value in self._drawn.items() if not key.startswith("_")}
+            public = {key: value for key, value in self._drawn.items() if not key.startswith("_")} | self.extra()
             changed = difference({key: value for key, value in self.picture.items() if key != "version"}, public)
             if changed is not None or self._whole:
                 state["change"] = {} if self._whole else {"base": self._version, "change": changed}

@@ -1,12 +1,13 @@
-"""The parts of a picture that every panel draws: number tiles and line charts.
+"""The parts of a picture that every panel draws: number tiles, line charts and bars.
 
-A picture is plain JSON, made by folding records: ``draw(records, picture) -> picture``. The base page draws two of its
-keys, a panel's own page module may draw more, and keys that begin with "_" stay in the kernel (what the fold must
+A picture is plain JSON, made by folding records: ``draw(records, picture) -> picture``. The base page draws three of
+its keys, a panel's own page module may draw more, and keys that begin with "_" stay in the kernel (what the fold must
 remember):
 
 ``tiles``   [{"label", "value" (text), "help"}]
 ``charts``  {id: {"title", "x": axis, "y": axis, "series": {name: {"points": [[x, y], …]}}, "marks": [[x,
 text], …]}} with axis = {"label", "unit"}; a mark shows where a person acted.
+``bars``    {id: {"title", "unit", "names": [row, …], "series": {name: [value by row, …]}}}
 """
 
 from __future__ import annotations
@@ -18,6 +19,11 @@ def chart(title: str, x: str, y: str, x_unit: str = "", y_unit: str = "") -> dic
     """An empty chart."""
     return {"title": title, "x": {"label": x, "unit": x_unit}, "y": {"label": y, "unit": y_unit},
             "series": {}, "marks": []}
+
+
+def bars(title: str, names: list[str], series: dict[str, list], unit: str = "") -> dict:
+    """Horizontal bars: a row for each name, in it one bar of each series. In ``unit`` "bytes" they read 1.2 MB."""
+    return {"title": title, "unit": unit, "names": names, "series": series}
 
 
 def with_point(of: dict, series: str, x: float, y: float | None) -> dict:
@@ -45,12 +51,22 @@ def with_mark(of: dict, x: float, text: str) -> dict:
 
 
 def overlaid(pictures: dict[str, dict]) -> dict:
-    """The charts of several runs in one: each series named by its run (and by itself, where a chart has several)."""
+    """Charts and bars of several runs in one: each series named by its run (and by itself, where there are several)."""
     charts: dict[str, dict] = {}
+    merged_bars: dict[str, dict] = {}
     for place, (run, picture) in enumerate(pictures.items()):
         for key, single in picture.get("charts", {}).items():
             merged = charts.setdefault(key, single | {"series": {}, "marks": []})
             for name, series in single["series"].items():
                 label = run if len(single["series"]) == 1 else f"{run}: {name}"
                 merged["series"][label] = {"points": series["points"], "run": place}
-    return {"charts": charts}
+        for key, single in picture.get("bars", {}).items():
+            known = merged_bars.get(key, single | {"names": [], "series": {}})
+            names = [*known["names"], *(name for name in single["names"] if name not in known["names"])]
+            rows = {row: dict(zip(known["names"], values, strict=True)) for row, values in known["series"].items()}
+            for name, values in single["series"].items():
+                label = run if len(single["series"]) == 1 else f"{run}: {name}"
+                rows[label] = dict(zip(single["names"], values, strict=True))
+            series = {label: [row.get(name) for name in names] for label, row in rows.items()}
+            merged_bars[key] = known | {"names": names, "series": series}
+    return {"charts": charts, "bars": merged_bars}

@@ -4,13 +4,11 @@ import { h, uniqueId } from "./dom.js";
 const PART = 1 << 20; // see browser.py
 const NONE = "No run is in the journal yet. Each launch is kept here, and can be opened, compared and resumed later.";
 
-// runs(host, ask) → {update(runs, offered), file(message, buffers)}
+// runs(host, ask) → {update(runs, offered)}
 export function runs(host, ask) {
   let state = { rows: [], count: 0, size: "–", shown: "" };
   let chosen = [];
   let opened = false;
-  const parts = new Map();
-  const wanted = new Set(); // runs exported from here, not from another view of the same panel
 
   const summary = h("summary", {});
   const tools = h("div", { class: "scilab-tools", role: "group", "aria-label": "Runs" });
@@ -41,7 +39,7 @@ export function runs(host, ask) {
       tool("Rename", need, () => question("rename", one, "Name", "name", one.name)),
       tool("Note", need, () => question("note", one, "Note", "text", one.notes)),
       tool("Delete", need, () => confirmed(one)),
-      tool("Export", need, () => { wanted.add(one.id); ask("export", { id: one.id }); }),
+      tool("Export", need, () => ask("export", { id: one.id })),
       tool("Import…", "", () => upload.click()));
     if (focused >= 0) tools.children[focused].focus();
   }
@@ -92,19 +90,6 @@ export function runs(host, ask) {
     upload.value = "";
   }
 
-  function file(message, buffers) {
-    if (!wanted.has(message.id)) return;
-    const got = parts.get(message.id) || [];
-    got[message.part] = buffers[0];
-    parts.set(message.id, got);
-    if (message.part + 1 < message.parts) return;
-    parts.delete(message.id);
-    wanted.delete(message.id);
-    const url = URL.createObjectURL(new Blob(got, { type: "application/octet-stream" }));
-    h("a", { href: url, download: message.name }).click();
-    setTimeout(() => URL.revokeObjectURL(url), 60000);
-  }
-
   function choose(id, on) {
     chosen = on ? [...chosen, id] : chosen.filter((other) => other !== id);
     drawTools();
@@ -145,5 +130,5 @@ export function runs(host, ask) {
     drawTable();
   }
 
-  return { update, file };
+  return { update };
 }

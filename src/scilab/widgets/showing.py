@@ -7,6 +7,7 @@ import time
 
 from . import words
 from .browser import plain_settings
+from .fields import for_page
 
 NEWS_S = 24 * 3600.0  # how old a run may be that is still offered beside newer ones
 
@@ -24,6 +25,7 @@ class Showing:
                 "progress": words.progress(run.progress if run is not None else None, self.unit, active),
                 "buttons": words.buttons(status, here=self._live or bool(self._doing), recorded=recorded,
                                          resumable=run is not None and run.resumable, blocked=self._blocked()),
+                "saves": self.saves() if run is not None and not self._doing else [],
                 "notice": self._notice() if run is None and not self._doing else {}}
 
     def _going(self) -> str | None:
@@ -73,11 +75,9 @@ class Showing:
 
     def _form_state(self, status: str) -> dict:
         form, fixed, locked = self._form, self._fixed(), status in words.ACTIVE
-        return {"fields": [] if fixed else [field.describe() for field in self.fields],
+        drawn = [field for field in self.fields if field.control]  # the others are in the panel's own view
+        return {**for_page([] if fixed else drawn, form, self._typed),
                 "locked": "Settings are fixed while the run goes on." if locked else "",
-                "typed": {field.name: self._typed.get(field.name, field.default) for field in self.fields},
-                "errors": form.errors, "disabled": form.disabled,
-                "reasons": {name: {str(value): why for value, why in of.items()} for name, of in form.reasons.items()},
                 "estimate": {} if fixed or locked or form.errors else self._cost,
                 "settings": [list(pair) for pair in plain_settings(self._settings).items()] if fixed else [],
                 "new": fixed and not locked and self._run is not None and bool(self.fields)}
