@@ -1,8 +1,27 @@
-"""Second-order training: K-FAC, distributed as in KAISA."""
+"""Second-order training: K-FAC, distributed as in KAISA, and races of it against other optimizers."""
 
 from .footprint import Prediction, Storage, predict
+from .launch import RankFailed
 from .layers import Shape
 from .placement import Placement, place
 from .preconditioner import KFAC, Report
+from .racers import Racer
+from .racing import Finish, Race
+from .tasks import TASKS, Task
 
-__all__ = ["KFAC", "Placement", "Prediction", "Report", "Shape", "Storage", "place", "predict"]
+__all__ = [
+    "KFAC",
+    "TASKS",
+    "Finish",
+    "Placement",
+    "Prediction",
+    "Race",
+    "Racer",
+    "RankFailed",
+    "Report",
+    "Shape",
+    "Storage",
+    "Task",
+    "place",
+    "predict",
+]
