@@ -155,11 +155,10 @@ class Lane:
         loss, accuracy = self._evaluate(test)
         steps = max(1, self._steps)
         ms = {stage: 1e3 * seconds / steps for stage, seconds in self._stages.items()}
-        spectra, uses = None, ()
-        if self.kfac is not None:
+        spectra, uses, solving = None, (), ms.pop("K-FAC", 0.0)
+        if self.kfac is not None and solving:
             now = self._so_far()
             gone = {key: 1e3 * (now["seconds"][key] - self._before["seconds"][key]) / steps for key in now["seconds"]}
-            ms.pop("K-FAC")
             ms = {"forward, backward": ms["forward, backward"] - gone["capture"], **gone, **ms}
             spectra = {name: tuple(_quantiles(part) for part in pair) for name, pair in self.kfac.spectra().items()}
             received = {key: (now["received"][key] - self._before["received"][key]) / steps for key in now["received"]}

@@ -9,12 +9,11 @@ from typing import Any
 
 import torch
 
-from .footprint import Storage, predict, shapes_of
+from .footprint import shapes_of
 from .layers import Shape
 from .networks import MaskedLM, UNet, autoencoder, digits_cnn
-from .placement import gradient_workers
 from .racers import Racer
-from .tasks import TASKS, TOKENS, WORDS, imagenet
+from .tasks import TASKS, TOKENS, WORDS, Task, imagenet
 
 DEFAULTS: dict[str, Any] = {
     "task": "digits_autoencoder", "path": "", "batch_size": 256, "epochs": 60, "schedule": "constant", "warmup": 0,
@@ -71,23 +70,21 @@ def race_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"there is no task {name!r}; there are {', '.join(TASKS)}")
     given = {**preset(name), **values}
     return {
-        "task": _task(given), "racers": racers(given), "values": given,
+        "task": named_task(name, given["path"], given["batch_size"], given["seed"]),
+        "racers": racers(given),
+        "values": given,
         **{key: given[key] for key in ("epochs", "ranks", "devices", "schedule", "warmup", "seed")},
     }  # fmt: skip
 
 
-def _task(given: Mapping[str, Any]) -> Any:
-    name, seed = given["task"], given["seed"]
-    paths = [path.strip() for path in given["path"].split(",") if path.strip()]
+def named_task(name: str, path: str = "", batch_size: int | None = None, seed: int = 0) -> Task:
+    """A task of `TASKS`; `path` has one or several paths, by commas, for those that read images."""
+    batch_size = batch_size or preset(name)["batch_size"]
+    paths = [part.strip() for part in path.split(",") if part.strip()]
     if name == "imagenet":  # its loader makes the batches
-        return imagenet(paths[0] if paths else "", seed, given["batch_size"])
-    made = TASKS[name](seed, paths) if takes_path(name) and paths else TASKS[name](seed)
-    return replace(made, batch_size=given["batch_size"])
-
-
-def takes_path(task: str) -> bool:
-    """Whether a task reads data of the user's."""
-    return task.startswith("resnet") or task == "imagenet"
+        return imagenet(paths[0] if paths else "", seed, batch_size)
+    made = TASKS[name](seed, paths) if name.startswith("resnet") and paths else TASKS[name](seed)
+    return replace(made, batch_size=batch_size)
 
 
 def racers(given: Mapping[str, Any]) -> list[Racer]:
@@ -116,24 +113,3 @@ def layer_shapes(task: str) -> dict[str, Shape]:
         large = task == "imagenet"
         shape, classes = ((3, 224, 224), 1000) if large else ((3, 32, 32), 10)
         return shapes_of(MODELS["resnet50" if large else task](shape, classes))
-
-
-def tradeoff(
-    shapes: Mapping[str, Shape], ranks: int, factors_every: float, decompose_every: float,
-    storage: Storage | None = None,
-) -> list[dict[str, float]]:  # fmt: skip
-    """What each fraction of gradient workers costs the rank that has it worst: bytes held, and received a step on
-    average; from MEM-OPT (1/ranks) to COMM-OPT (1). See `placement`.
-    """
-    found = []
-    for workers in (count for count in range(1, ranks + 1) if ranks % count == 0):
-        made = predict(shapes, ranks=ranks, gradient_worker_fraction=workers / ranks, storage=storage)
-        received = [made.received_per_step(rank, factors_every, decompose_every) for rank in range(ranks)]
-        found.append({"fraction": workers / ranks, "workers": workers, "held": max(made.held),
-                      "received": max(received)})  # fmt: skip
-    return found
-
-
-def check_fraction(ranks: int, fraction: float) -> None:
-    """ValueError if it is no multiple of 1/ranks that divides them."""
-    gradient_workers(ranks, fraction)

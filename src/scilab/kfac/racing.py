@@ -22,6 +22,7 @@ from .launch import Ranks
 from .racers import Racer
 from .ranks import World, join
 from .tasks import TASKS, Task
+from .tradeoff import tradeoffs
 from .training import SCHEDULES, Plan, Training, check_command
 
 DEVICES = ("cpu", "cuda")
@@ -108,6 +109,7 @@ class Race:
     @property
     def settings(self) -> dict[str, Any]:
         """Plain JSON that says what this race is; with "values", all that `from_settings` needs."""
+        predicted, offered = self._foreseen()
         return {
             "values": None if self._values is None else dict(self._values),
             "task": {"name": self.task.name, "batch_size": self.task.batch_size, "accuracy": self.task.hits is not None,
@@ -121,26 +123,29 @@ class Race:
             "warmup": self._plan.warmup,
             "engine": None if self._engine is None else self._engine.name,
             "seed": self.seed,
-            "predicted": self._predicted(),
+            "predicted": predicted,
+            "tradeoff": offered,
         }  # fmt: skip
 
-    def _predicted(self) -> dict[str, list[dict[str, float]]]:
-        """Bytes by racer and rank: held, and received a step on average."""
-        found = {}
+    def _foreseen(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """By racer with K-FAC: bytes of each rank, held and received a step on average; the trade-off of the first."""
+        predicted, offered = {}, {}
         for racer in self.racers:
             if racer.kfac is None:
                 continue
             given = racer.kfac
-            made = predict(
-                self.shapes, ranks=self.ranks, gradient_worker_fraction=given.get("gradient_worker_fraction", 1.0),
-                storage=Storage(given.get("factors", "owner"), given.get("method", "eigen"),
-                                basis_dtype=given.get("basis_dtype")),
-            )  # fmt: skip
+            kept = Storage(given.get("factors", "owner"), given.get("method", "eigen"),
+                           basis_dtype=given.get("basis_dtype"))  # fmt: skip
             often, seldom = _number(given.get("factors_every", 10)), _number(given.get("decompose_every", 100))
-            reduced = often if given.get("factors", "owner") == "owner" else seldom
-            found[racer.name] = [{"held": made.held[rank], "received": made.received_per_step(rank, reduced, seldom)}
-                                 for rank in range(self.ranks)]  # fmt: skip
-        return found
+            fraction = given.get("gradient_worker_fraction", 1.0)
+            made = predict(self.shapes, ranks=self.ranks, gradient_worker_fraction=fraction, storage=kept)
+            reduced = often if kept.factors == "owner" else seldom
+            predicted[racer.name] = [{"held": made.held[rank],
+                                      "received": made.received_per_step(rank, reduced, seldom)}
+                                     for rank in range(self.ranks)]  # fmt: skip
+            offered = offered or {"fraction": fraction, "ranks": self.ranks,
+                                  "offers": tradeoffs(self.shapes, self.ranks, often, seldom, kept)}  # fmt: skip
+        return predicted, offered
 
     @classmethod
     def from_settings(cls, values: Mapping[str, Any]) -> Race:

@@ -55,7 +55,7 @@ function charts(host) {
   return { update, stop() { for (const { view } of kept.values()) view.stop(); } };
 }
 
-// makePanel(view) → what anywidget takes. `view(host, ask)` draws a panel's own keys: {update(picture), stop()}.
+// makePanel(view) → what anywidget takes. `view(host, ask)` draws a panel's own keys: {update(picture, status), stop()}.
 export function makePanel(view) {
   function render({ model, el }) {
     const pending = new Map();
@@ -151,6 +151,7 @@ export function makePanel(view) {
       else if (head.status === "starting" || head.status === "running") bar.removeAttribute("value");
       else bar.value = 0;
       progress.textContent = head.progress.text;
+      mine?.update(model.get("picture"), head.status);
       if (sentence.textContent !== head.sentence) sentence.textContent = head.sentence;
       const { text, buttons: offers = [] } = head.notice;
       notice.hidden = !text;
@@ -176,7 +177,7 @@ export function makePanel(view) {
       tiles.replaceChildren(...(picture.tiles || []).map(({ label, value, help }) => h("div", { title: help || "" },
         h("div", { class: "scilab-tile-label" }, label), h("div", { class: "scilab-tile-value" }, value))));
       drawn.update(picture.charts || {});
-      if (mine) mine.update(picture);
+      mine?.update(picture, model.get("head").status);
     }
 
     function drawComparison() {
