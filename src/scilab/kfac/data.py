@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -56,13 +56,23 @@ class Batches:
             yield from self._loaded(stream(self.seed, "test"), 0)
 
     def _loaded(self, seed: int, skip: int) -> Iterator[Batch]:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)  # what a DataLoader shuffles by
-            random.seed(seed)
+        # A DataLoader shuffles by torch's stream, a data set may augment by it: neither may depend on what else draws.
+        with _drawing(seed):
             batches = iter(self._loader)
-        for place, (inputs, targets) in enumerate(batches):
+        for place in range(self.steps):
+            with _drawing(stream(seed, place)):
+                found = next(batches, None)
+            if found is None:
+                return
             if place >= skip:
-                yield inputs.to(self.device, non_blocking=True), targets.to(self.device, non_blocking=True)
+                yield tuple(part.to(self.device, non_blocking=True) for part in found)
+
+
+@contextlib.contextmanager
+def _drawing(seed: int) -> Iterator[None]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 def is_pair(data: Any) -> bool:

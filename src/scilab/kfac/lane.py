@@ -22,6 +22,10 @@ QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 """Which eigenvalues of a factor are told: from the smallest to the largest."""
 
 
+STAGES = ("capture", "factors", "decompose", "precondition")
+"""Of K-FAC; the first within the forward and backward pass."""
+
+
 class Lane:
     """Trains one racer. All lanes of a race begin with `task.model`'s weights and are given the same batches."""
 
@@ -64,11 +68,8 @@ class Lane:
         self.model.train()
         for parameter in self.parameters:
             parameter.grad = None
-        with torch.random.fork_rng(enabled=self.draws):
-            if self.draws:
-                torch.manual_seed(stream(self.seed, "draws", number, self.world.rank))
-            loss = self.task.loss(self.model(inputs), targets)
-            loss.backward()
+        loss = self._loss_of(inputs, targets, number)
+        loss.backward()
         passed = time.perf_counter()
         self._loss = self._average(loss.detach(), len(inputs) / total)
         averaged = time.perf_counter()
@@ -79,15 +80,23 @@ class Lane:
             with torch.no_grad():
                 torch._foreach_mul_(self.parameters, 1 - self.lr * factor * self.racer.weight_decay)
         self.optimizer.step()
+        if self.kfac is not None:
+            self.kfac.adapt(loss.detach(), lambda: self._loss_of(inputs, targets, number))
         self._total += self._loss
         self._steps += 1
         ended = time.perf_counter()
-        self._stages.update({"forward, backward": passed - began, "exchange": averaged - passed,
+        self._stages.update({"forward, backward": passed - began, "gradients averaged": averaged - passed,
                              "K-FAC": solved - averaged, "optimizer": ended - solved})  # fmt: skip
         if start is None:
             self.seconds += ended - began
         else:
             self._marks.append((start, self._mark()))
+
+    def _loss_of(self, inputs: torch.Tensor, targets: torch.Tensor, number: int) -> torch.Tensor:
+        with torch.random.fork_rng(enabled=self.draws):
+            if self.draws:
+                torch.manual_seed(stream(self.seed, "draws", number, self.world.rank))
+            return self.task.loss(self.model(inputs), targets)
 
     def _mark(self) -> Any:
         """A GPU works on after its steps were asked for, so it keeps time itself."""
@@ -158,7 +167,7 @@ class Lane:
         spectra, uses, solving = None, (), ms.pop("K-FAC", 0.0)
         if self.kfac is not None and solving:
             now = self._so_far()
-            gone = {key: 1e3 * (now["seconds"][key] - self._before["seconds"][key]) / steps for key in now["seconds"]}
+            gone = {key: 1e3 * (now["seconds"][key] - self._before["seconds"][key]) / steps for key in STAGES}
             ms = {"forward, backward": ms["forward, backward"] - gone["capture"], **gone, **ms}
             spectra = {name: tuple(_quantiles(part) for part in pair) for name, pair in self.kfac.spectra().items()}
             received = {key: (now["received"][key] - self._before["received"][key]) / steps for key in now["received"]}
@@ -168,7 +177,7 @@ class Lane:
                 *_gpu(self.world.device),
             )))  # fmt: skip
         if self.world.ranks == 1:
-            ms.pop("exchange", None)
+            ms.pop("gradients averaged")
         told = RacerEpoch(self.name, float(self._total) / steps, loss, accuracy, self.seconds, ms, **self._figures(),
                           spectra=spectra, ranks=uses)  # fmt: skip
         self._begin_epoch()

@@ -20,7 +20,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from multiprocessing.connection import Connection, Listener
-from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -45,8 +44,8 @@ def start_process(address: str, rank: int) -> tuple[subprocess.Popen, Any]:
     """
     complaints = tempfile.TemporaryFile()  # noqa: SIM115
     environment = {"OMP_NUM_THREADS": "1", **os.environ, ADDRESS: f"{address} {rank}"}
-    paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment["PYTHONPATH"] = os.pathsep.join(paths)
+    # What can be imported here can be there: a script's own folder, say, from which its model comes.
+    environment["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
     process = subprocess.Popen([sys.executable, "-m", "scilab.kfac.rank"], env=environment, start_new_session=True,
                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=complaints)  # fmt: skip
     return process, complaints
