@@ -30,6 +30,8 @@ from .training import Plan
 
 START_S = 120.0
 """How long ranks may take to call back; importing torch from a busy network disk takes a minute."""
+CAUSE_S = 5.0
+"""How long the end of a rank is waited for that another rank complains of."""
 ADDRESS = "SCILAB_RANK"
 TAIL = 1500
 
@@ -110,8 +112,11 @@ class Ranks:
         threading.Thread(target=self._accept, name="scilab-ranks", daemon=True).start()
         self._start()
         deadline = time.monotonic() + START_S
+        cut: tuple[_Heard, float] | None = None
         waiting: list[Any] = []  # what was asked before rank 0 was there
         while len(self._ended) < self.ranks:
+            if cut and time.monotonic() > cut[1]:
+                self._fail(cut[0].rank, cut[0].content)
             try:
                 item = self._queue.get(timeout=0.5)
             except queue.Empty:
@@ -125,9 +130,11 @@ class Ranks:
                 yield item.content
             elif item.what == "failed":
                 self._fail(item.rank, item.content)
+            elif item.what == "cut off":  # by another rank's end, which is the reason, and will be heard of
+                cut = cut or (item, time.monotonic() + CAUSE_S)
             elif item.what == "end":
                 self._ended.add(item.rank)
-            elif item.what == "gone" and item.rank not in self._ended:
+            elif item.what == "gone" and item.rank not in self._ended and (cut is None or cut[0].rank != item.rank):
                 self._fail(item.rank, self._why(item.rank))
             if 0 in self._connections and 0 not in self._ended:
                 while waiting:

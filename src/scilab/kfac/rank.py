@@ -43,8 +43,14 @@ def main() -> int:
         training.close()
         dist.destroy_process_group()
     except BaseException as error:
-        _say(connection, "failed", f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
+        told = f"{type(error).__name__}: {error}"
+        _say(connection, "cut off" if _of_others(error) else "failed", f"{told}\n{traceback.format_exc()}")
     return 0
+
+
+def _of_others(error: BaseException) -> bool:
+    """Whether it is the end of another rank that this one complains of."""
+    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
 
 
 def _say(connection: Connection, what: str, content: object) -> None:
