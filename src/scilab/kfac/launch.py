@@ -178,7 +178,7 @@ class Ranks:
             threading.Thread(target=self._hear, args=(rank, connection), daemon=True).start()
 
     def _hear(self, rank: int, connection: Connection) -> None:
-        with contextlib.suppress(EOFError, OSError):
+        with connection, contextlib.suppress(EOFError, OSError):
             while True:
                 what, content = cloudpickle.loads(connection.recv_bytes())
                 self._queue.put(_Heard(rank, what, content))
@@ -215,9 +215,8 @@ class Ranks:
         self._closed = True
         with contextlib.suppress(OSError):
             self._listener.close()
-        for connection in self._connections.values():
-            with contextlib.suppress(OSError):
-                connection.close()
+        for connection in list(self._connections.values()):
+            _hang_up(connection)
         late = 0.0 if len(self._ended) < self.ranks else 5.0
         for process, complaints in self._processes.values():
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -235,6 +234,12 @@ class _Heard:
 
     def __init__(self, rank: int, what: str, content: Any = None) -> None:
         self.rank, self.what, self.content = rank, what, content
+
+
+def _hang_up(connection: Connection) -> None:
+    """End a connection that another thread reads: it sees the end and closes it, as closing it here would not do."""
+    with contextlib.suppress(OSError, ValueError), socket.socket(fileno=os.dup(connection.fileno())) as line:
+        line.shutdown(socket.SHUT_RDWR)
 
 
 def _elsewhere(engine: Engine) -> bool:
