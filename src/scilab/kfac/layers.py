@@ -74,6 +74,17 @@ class Layer(ABC):
         bias = self.bias.grad if self.bias.grad is not None else torch.zeros_like(self.bias)
         return torch.cat([grad, bias.view(self.shape.blocks, -1, 1).to(self.dtype)], dim=2)
 
+    def parameters(self) -> list[nn.Parameter]:
+        """The weight, and the bias if it is part of the layer's matrix."""
+        return [self.weight] if self.bias is None else [self.weight, self.bias]
+
+    def weights(self) -> torch.Tensor:
+        """The parameters as such a matrix, a copy."""
+        weight = self.weight.detach().reshape(self.shape.blocks, self.shape.outputs, -1).to(self.dtype, copy=True)
+        if self.bias is None:
+            return weight
+        return torch.cat([weight, self.bias.detach().view(self.shape.blocks, -1, 1).to(self.dtype)], dim=2)
+
     def write(self, grad: torch.Tensor) -> None:
         """Write such a matrix back, in place: DDP's buckets and fused optimizers hold the old tensors."""
         if self.bias is not None:
@@ -156,7 +167,7 @@ class ConvLayer(RowLayer):
 
     def output_rows(self, g: torch.Tensor) -> torch.Tensor:
         g = self._images(g)
-        return g.reshape(len(g), self.shape.blocks, self.shape.outputs, -1).permute(1, 2, 0, 3)
+        return g.flatten(2).unflatten(1, (self.shape.blocks, self.shape.outputs)).permute(1, 2, 0, 3)
 
 
 class EmbeddingLayer(Layer):
@@ -186,6 +197,9 @@ class EmbeddingLayer(Layer):
 
     def gradient(self) -> torch.Tensor | None:
         return None if self.weight.grad is None else self.weight.grad.mT[None].to(self.dtype, copy=True)
+
+    def weights(self) -> torch.Tensor:
+        return self.weight.detach().mT[None].to(self.dtype, copy=True)
 
     def write(self, grad: torch.Tensor) -> None:
         self.weight.grad.copy_(grad[0].mT)
