@@ -65,12 +65,12 @@ class Layer(ABC):
         """(Σ ā āᵀ, Σ g gᵀ, rows) over all calls of one forward pass; A is divided by loss terms, G by `rows`."""
 
     def gradient(self) -> torch.Tensor | None:
-        """The gradient as (blocks, outputs, inputs), a copy in the factors' dtype; None if there is none."""
+        """The gradient as (blocks, outputs, inputs) in the factors' dtype, its own memory if it can be; or None."""
         if self.weight.grad is None:
             return None
         grad = self.weight.grad.reshape(self.shape.blocks, self.shape.outputs, -1).to(self.dtype)
         if self.bias is None:
-            return grad.clone() if grad.data_ptr() == self.weight.grad.data_ptr() else grad
+            return grad
         bias = self.bias.grad if self.bias.grad is not None else torch.zeros_like(self.bias)
         return torch.cat([grad, bias.view(self.shape.blocks, -1, 1).to(self.dtype)], dim=2)
 
@@ -196,7 +196,7 @@ class EmbeddingLayer(Layer):
         return left[None], right, rows
 
     def gradient(self) -> torch.Tensor | None:
-        return None if self.weight.grad is None else self.weight.grad.mT[None].to(self.dtype, copy=True)
+        return None if self.weight.grad is None else self.weight.grad.mT[None].to(self.dtype)
 
     def weights(self) -> torch.Tensor:
         return self.weight.detach().mT[None].to(self.dtype, copy=True)

@@ -248,18 +248,18 @@ class KFAC:
         pairs = {name: (solved[name].flatten(), grad.flatten()) for name, grad in gradients.items() if grad is not None}
         if not pairs:
             return
-        figures = torch.stack([torch.stack([v @ g, v @ v, g @ g]) for v, g in pairs.values()])
+        figures = torch.stack([dot for v, g in pairs.values() for dot in (v @ g, v @ v, g @ g)]).view(-1, 3)
         product, scale = figures[:, 0].sum(), None
         if (clip := self.value("kl_clip")) is not None:
             # ν = min(1, √(κ / (η² |Σ ⟨V, ∇L⟩|))) (Pauloski et al., SC20): ⟨V, ∇L⟩ = Vᵀ F V for V = F⁻¹ ∇L.
             rate = self.value("lr")
             scale = (clip / (rate**2 * product.abs())).sqrt().clamp(max=1.0) if rate else torch.ones_like(product)
+        if self._adaptive and self.steps % self._adaptive.every == 0:
+            self._try(gradients, damping)  # before they are overwritten
         for name in pairs:
-            self.layers[name].write(solved[name] if scale is None else solved[name] * scale)
+            self.layers[name].write(solved[name] if scale is None else solved[name].mul_(scale))
         self._figures = (self.steps, damping, scale, product, dict(zip(pairs, figures, strict=True)))
         self._products.put(self.steps, product)
-        if self._adaptive and self.steps % self._adaptive.every == 0:
-            self._try(gradients, damping)
 
     def _try(self, gradients: Mapping[str, torch.Tensor | None], damping: float) -> None:
         """Keep what `adapt` needs of this step: each layer with its owner, all else on rank 0."""
@@ -281,7 +281,8 @@ class KFAC:
         if self._trial is None:
             return None
         trial, self._trial = self._trial, None
-        change = (float(again()) - float(loss)) / self.placement.ranks
+        after, before = (torch.as_tensor(each).detach() for each in (again(), loss))
+        change = float(after - before) / self.placement.ranks
         change, model = self._exchange.sum([change, trial.foretold()])
         ratio = change / model if model else math.nan
         self._hyper.set(damping=self._adaptive.adapted(self.value("damping"), ratio))
