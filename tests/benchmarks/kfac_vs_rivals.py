@@ -3,7 +3,8 @@
     python tests/benchmarks/kfac_vs_rivals.py --kfac-pytorch PATH
 
 PATH is where gpauloski/kfac-pytorch, which is on no package index, was put from its repository with pip's --no-deps and
---target (KFAC_PYTORCH in the environment does, too). Without it the rival is in this file: patches by `unfold`, `einsum` for both factors, `eigh`.
+--target (KFAC_PYTORCH in the environment does, too). Without it the rival is in this file: patches by `unfold`,
+`einsum` for both factors, `eigh`.
 
 All train the same network on the same random data, by turns, step by step, so that a load that comes and goes meets
 all. CPU time of a step is taken by kind: plain (precondition alone), factor (averages of A and G refreshed too),
