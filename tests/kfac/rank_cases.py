@@ -95,7 +95,9 @@ def train(case, group=None):
     first = sum(shares[:rank])
     torch.manual_seed(0)
     bare = case.model().double()
-    model = DistributedDataParallel(bare, find_unused_parameters=True) if case.ddp and ranks > 1 else bare
+    model = bare
+    if case.ddp and ranks > 1:
+        model = DistributedDataParallel(bare, find_unused_parameters=True, gradient_as_bucket_view=True)
     times = ranks if model is not bare else 1  # DDP averages
     options = {**INTERVALS, **case.options, "group": group}
     if options.get("fisher") == "empirical":

@@ -54,6 +54,7 @@ def cases(ranks, fraction):
         yield f"DDP, {name}", Case(Images, UNEQUAL[ranks], {**fisher, **worker}, ddp=True)
     yield "DDP, accumulated", Case(Tokens, EQUAL[ranks], worker, micro=3, ddp=True)
     yield "inverse", Case(Images, UNEQUAL[ranks], {"method": "inverse", **worker})
+    yield "half precision", Case(Tokens, UNEQUAL[ranks], {"basis_dtype": torch.bfloat16, **worker})
     yield "a rank without examples", Case(Images, (*UNEQUAL[ranks][:-1], 0), worker)
 
 
@@ -66,7 +67,8 @@ def test_ranks_take_the_steps_of_one_process(ranks, fraction, worlds):
         for rank in range(ranks):
             got = answers[rank][number]
             assert same(got["directions"], answers[0][number]["directions"]), (name, rank)
-            assert far(got["directions"], alone["directions"]) < 1e-12, (name, rank)
+            # Bases in half precision are rounded where they are nearly the same, on one side or the other.
+            assert far(got["directions"], alone["directions"]) < (1e-12 if name != "half precision" else 0.05), name
     books_are_as_predicted(answers, ours, ranks, fraction)
 
 

@@ -120,7 +120,7 @@ class RowLayer(Layer):
         for x, g in zip(inputs, gradients, strict=True):
             g = self.output_rows(g.to(self.dtype)).flatten(2)
             left, right, rows = left + self.input_moment(x.to(self.dtype)), right + g @ g.mT, rows + g.shape[2]
-        return left, right, torch.as_tensor(rows, dtype=self.dtype, device=right.device)
+        return left, right, torch.full((), rows, dtype=self.dtype, device=right.device)
 
     def _reduced(self, inputs: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor]) -> tuple:
         rows = [self.input_rows(x.to(self.dtype)) for x in inputs]
@@ -130,7 +130,7 @@ class RowLayer(Layer):
         moment = mean @ mean.mT
         if self.bias is not None:
             moment = with_bias(moment, mean.sum(2), mean.shape[2])
-        count = torch.as_tensor(mean.shape[2], dtype=self.dtype, device=moment.device)
+        count = torch.full((), mean.shape[2], dtype=self.dtype, device=moment.device)
         return moment, total @ total.mT, count
 
 
