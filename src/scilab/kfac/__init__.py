@@ -1,5 +1,6 @@
 """Second-order training: K-FAC, distributed as in KAISA, and races of it against other optimizers."""
 
+from .budget import Activations, Fit, activations, fit
 from .damping import LevenbergMarquardt
 from .footprint import Prediction, Storage, predict
 from .launch import RankFailed
@@ -14,7 +15,9 @@ from .tasks import TASKS, Task
 __all__ = [
     "KFAC",
     "TASKS",
+    "Activations",
     "Finish",
+    "Fit",
     "LevenbergMarquardt",
     "Placement",
     "Prediction",
@@ -25,6 +28,8 @@ __all__ = [
     "Shape",
     "Storage",
     "Task",
+    "activations",
+    "fit",
     "place",
     "predict",
 ]

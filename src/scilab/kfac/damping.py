@@ -62,7 +62,7 @@ class Trial:
     ) -> None:  # fmt: skip
         self._damping = damping
         self._layers = [
-            (layer, layer.weights(), gradients[name], bases.get(name))
+            (layer, layer.weights(), gradients[name].clone(), bases.get(name))
             for name, layer in layers.items()
             if gradients[name] is not None
         ]

@@ -15,6 +15,7 @@ from torch import nn
 from .capture import REDUCTIONS, Capture
 from .curvature import Curvature
 from .damping import LevenbergMarquardt, Trial
+from .directions import Figures, directions, measure
 from .exchange import Exchange, by_kind
 from .footprint import Prediction, Storage, predict
 from .hyper import Hyper, HyperParameters
@@ -118,7 +119,7 @@ class KFAC:
         )  # fmt: skip
         self.notices: list[str] = []
         self._told: set[str] = set()
-        self._figures: tuple | None = None
+        self._figures: Figures | None = None
         self._products, self._trial, self._spectra = Late(), None, {}
         scale = loss_scale or (lambda: 1.0)
         self._capture = Capture(
@@ -234,32 +235,16 @@ class KFAC:
     def _precondition(self) -> None:
         damping = self.value("damping")
         gradients = {name: layer.gradient() for name, layer in self.layers.items()}
-        solved: dict[str, torch.Tensor] = {}
-        for name in self.placement.preconditions(self._exchange.rank):
-            grad, basis = gradients[name], self.curvature.bases.get(name)
-            if grad is None:
-                grad = torch.zeros(self._size(name), dtype=self.storage.dtype, device=self.device)
-            solved[name] = grad if basis is None else basis.solve(grad, damping)
-        if self.placement.columns > 1:
-            flat = {name: each.reshape(-1) for name, each in solved.items()}
-            sizes = {name: shape.parameters for name, shape in self.shapes.items()}
-            flat = self._exchange.share_gradients(flat, sizes, self.storage.dtype)
-            solved = {name: each.view(self._size(name)) for name, each in flat.items()}
-        pairs = {name: (solved[name].flatten(), grad.flatten()) for name, grad in gradients.items() if grad is not None}
-        if not pairs:
+        solved = directions(gradients, self.curvature, damping)
+        found = measure(self.steps, damping, gradients, solved, self.value("kl_clip"), self.value("lr"))
+        if found is None:
             return
-        figures = torch.stack([torch.stack([v @ g, v @ v, g @ g]) for v, g in pairs.values()])
-        product, scale = figures[:, 0].sum(), None
-        if (clip := self.value("kl_clip")) is not None:
-            # ν = min(1, √(κ / (η² |Σ ⟨V, ∇L⟩|))) (Pauloski et al., SC20): ⟨V, ∇L⟩ = Vᵀ F V for V = F⁻¹ ∇L.
-            rate = self.value("lr")
-            scale = (clip / (rate**2 * product.abs())).sqrt().clamp(max=1.0) if rate else torch.ones_like(product)
-        for name in pairs:
-            self.layers[name].write(solved[name] if scale is None else solved[name] * scale)
-        self._figures = (self.steps, damping, scale, product, dict(zip(pairs, figures, strict=True)))
-        self._products.put(self.steps, product)
         if self._adaptive and self.steps % self._adaptive.every == 0:
-            self._try(gradients, damping)
+            self._try(gradients, damping)  # before they are overwritten
+        for name in found.dots:
+            self.layers[name].write(solved[name] if found.scale is None else solved[name].mul_(found.scale))
+        self._figures = found
+        self._products.put(self.steps, found.product)
 
     def _try(self, gradients: Mapping[str, torch.Tensor | None], damping: float) -> None:
         """Keep what `adapt` needs of this step: each layer with its owner, all else on rank 0."""
@@ -281,27 +266,24 @@ class KFAC:
         if self._trial is None:
             return None
         trial, self._trial = self._trial, None
-        change = (float(again()) - float(loss)) / self.placement.ranks
+        after, before = (torch.as_tensor(each).detach() for each in (again(), loss))
+        change = float(after - before) / self.placement.ranks
         change, model = self._exchange.sum([change, trial.foretold()])
         ratio = change / model if model else math.nan
         self._hyper.set(damping=self._adaptive.adapted(self.value("damping"), ratio))
         return ratio
-
-    def _size(self, name: str) -> tuple[int, int, int]:
-        shape = self.shapes[name]
-        return shape.blocks, shape.outputs, shape.inputs
 
     @property
     def report(self) -> Report | None:
         """Figures of the last step, None before the first; waits for the device, nothing else does."""
         if self._figures is None:
             return None
-        step, damping, scale, product, figures = self._figures
+        now = self._figures
         if not self._spectra:
             self._spectra = {name: (thinned(a), thinned(g)) for name, (a, g) in self.spectra().items()}
         return Report(
-            step, damping, 1.0 if scale is None else float(scale), float(product), cosines(figures),
-            self._watch.milliseconds, self.held(), self.received, self.sent, self._spectra,
+            now.step, now.damping, 1.0 if now.scale is None else float(now.scale), float(now.product),
+            cosines(now.dots), self._watch.milliseconds, self.held(), self.received, self.sent, self._spectra,
         )  # fmt: skip
 
     def spectra(self) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:

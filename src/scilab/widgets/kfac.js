@@ -2,7 +2,7 @@
 import { bytes, h, number, table } from "./dom.js";
 import { heat } from "./heat.js";
 import { makePanel } from "./panel.js";
-import { steering } from "./steering.js";
+import { controls } from "./controls.js";
 import { tradeoff } from "./tradeoff.js";
 
 const ACTIVE = ["starting", "running", "pausing", "paused"];
@@ -35,7 +35,7 @@ function rankTable(ranks) {
   ]), "");
 }
 
-function view(host, ask) {
+function view(host, ask, after) {
   const below = h("div", { class: "scilab-below" });
   const messages = h("ul", { class: "scilab-messages" });
   const steer = h("div");
@@ -44,9 +44,9 @@ function view(host, ask) {
   const timesBox = h("div", {}, h("div", { class: "scilab-chart-title" }, "Time by stage"), times);
   const ranksBox = h("div", {}, h("div", { class: "scilab-chart-title" }, "K-FAC's memory and traffic, by rank"), ranks);
   host.append(messages, steer);
-  host.parentElement.append(below);
+  after.append(below);
   below.append(curvature, h("div", { class: "scilab-charts" }, timesBox, ranksBox), costs);
-  const parts = { steer: steering(steer, ask), heat: heat(curvature), costs: tradeoff(costs, ask) };
+  const parts = { steer: controls(steer, ask), heat: heat(curvature), costs: tradeoff(costs, ask) };
   let drawn = null;
 
   function update(picture, status) {

@@ -9,8 +9,8 @@ function labelled(text, ...controls) {
   return h("span", { class: "scilab-steer-part" }, h("label", { for: id }, text), ...controls);
 }
 
-// steering(host, ask) → {update(live, on)}; live = {racers: {name: rate}, kfac: {damping, factors_every, …}}.
-export function steering(host, ask) {
+// controls(host, ask) → {update(live, on)}; live = {racers: {name: rate}, kfac: {damping, factors_every, …}}.
+export function controls(host, ask) {
   const tell = (command) => ask("command", { command });
   const damping = h("input", { type: "range", min: LOW, max: HIGH, step: 0.05, title: "λ, from the next step on" });
   const reads = h("output", {});
