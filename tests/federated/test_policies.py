@@ -8,6 +8,7 @@ from federated_cases import Net, data, finished, given, run, same, weights
 from torch import nn
 
 from scilab.federated import (
+    AggregatorFailed,
     Asynchronous,
     Buffered,
     Deadline,
@@ -287,6 +288,19 @@ def test_simulated_runs_repeat_and_resume_to_the_bit(name):
         same(weights(whole), weights(rest))
 
 
+def test_a_federation_goes_on_under_other_policies():
+    """From where the other stopped: its model, the rounds that are left, streams that were not used."""
+    first, then, back = federation(None, rounds=2), federation(Buffered(3), rounds=4), federation(None, rounds=5)
+    run(first)
+    then.load_state_dict(first.state_dict())
+    assert [record.round for record in finished(run(then))] == [3, 4]
+    whole = federation(Buffered(3), rounds=2)
+    run(whole)
+    assert not torch.equal(weights(whole)["first.weight"], weights(then)["first.weight"])
+    back.load_state_dict(then.state_dict())
+    assert [record.round for record in finished(run(back))] == [5]
+
+
 @pytest.mark.parametrize("name", ["asynchronous", "buffered over deadline"])
 def test_what_computes_does_not_matter_in_simulated_time(name, processes):
     alone = mixed(name)
@@ -375,6 +389,30 @@ def test_a_device_that_kills_its_worker_costs_only_itself(policies, processes):
     assert "w2" not in {r.device for r in records if isinstance(r, DeviceFinished)}
     assert [record.round for record in finished(records)] == [1, 2]
     assert processes.store.count() == before
+
+
+def test_an_aggregator_that_keeps_failing_hands_its_childrens_updates_to_its_parent(monkeypatch):
+    """Each counts once, with its own weight: all is as if its sum had come."""
+    import scilab.federated.traffic as module
+
+    mine, collect = [], module.collect
+
+    def failing(sources, total, like, address):
+        mine.append(sum(len(weights) for *_, weights in sources))
+        if len(mine) % 4 != 0:  # of two aggregators, the first fails three times, the second works
+            raise MemoryError("no room")
+        return collect(sources, total, like, address)
+
+    monkeypatch.setattr(module, "collect", failing)
+    policies = [Deadline(100.0, 1.0), Synchronous()]
+    broken, whole = (federation(policies, tree([2]), rounds=1, engine="threads:1") for _ in range(2))
+    records = run(broken)
+    (failed,) = [record for record in records if isinstance(record, AggregatorFailed)]
+    assert failed.reason == "3 attempts: MemoryError: no room"
+    assert mine == [3, 3, 3, 3]
+    monkeypatch.undo()
+    run(whole)
+    near(weights(whole), weights(broken))
 
 
 def test_a_quorum_that_fails_ends_the_round_and_says_who_failed():

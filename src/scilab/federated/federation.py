@@ -189,7 +189,7 @@ class Federation:
 
     def _flow(self, deployment: Deployment, version: Any) -> Iterator[Any]:
         """Not all wait: the state of what is under way belongs to the state of the federation."""
-        flow, store = Flow(deployment, self.policies, self.total, version), deployment.store
+        flow, store = Flow(deployment, self.policies, self.total, version, self._state["round"]), deployment.store
         if "flow" in self._state:
             restore(flow, self._state["flow"])
         for record in flow.run():

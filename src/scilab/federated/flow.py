@@ -18,9 +18,9 @@ from .contributions import Contribution, Version
 from .deployment import Deployment
 from .policies import Asynchronous, Deadline, Policy
 from .progress import Progress
-from .records import DeviceFailed, DeviceFinished, Notice, RoundStarted
-from .round import RoundError
-from .traffic import Flight, Traffic, outcome
+from .records import AggregatorFailed, DeviceFailed, DeviceFinished, Notice, RoundStarted
+from .round import RoundError, attempts
+from .traffic import Flight, Traffic
 
 PATIENCE, ASKS = 3, 100
 """Where nobody waits, a child that has failed, or not answered, so many times in a row is asked no more."""
@@ -45,10 +45,12 @@ class Node:
 
 class Flow:
     """Runs rounds until `total` are done; a coordinator that waits makes one version a round, another finishes a round
-    with every as many updates as there are devices.
+    with every as many updates as there are devices. `model` is what `done` rounds have made.
     """
 
-    def __init__(self, deployment: Deployment, policies: Sequence[Policy], total: int, model: Key) -> None:
+    def __init__(
+        self, deployment: Deployment, policies: Sequence[Policy], total: int, model: Key, done: int = 0
+    ) -> None:
         self.deployment, self.topology, self.total = deployment, deployment.topology, total
         self.traffic, self.progress = Traffic(deployment), Progress(deployment)
         self.wires, self.strategy, self.simulated = deployment.wires, deployment.strategy, deployment.simulated
@@ -56,8 +58,9 @@ class Flow:
         self.nodes = {name: Node(name, policies[depth[name]]) for name in self.topology.children}
         self.root = self.nodes[self.topology.root]
         self.waits, self.mixing = self.root.policy.waits, isinstance(self.root.policy, Asynchronous)
-        self.round, self.counted = 0, 0  # rounds finished; updates in the newest version
-        self.counts: Counter[str] = Counter()  # how often each device was asked: its streams follow from it
+        self.round, self.counted = done, done * len(self.topology.workers)  # rounds finished; updates in `newest`
+        # how often each device was asked: its streams follow from it
+        self.counts: Counter[str] = Counter(dict.fromkeys(self.topology.workers, done))
         self.misses: Counter[str] = Counter()  # in a row
         self.retired: set[str] = set()
         self.replies: list[str] = []  # those to be answered once the coordinator has made its next version
@@ -198,10 +201,8 @@ class Flow:
             ((key, told),) = completion.value
             deployment.drop(*[address] * (key is None))
             self._trained(completion, flight, node, key, list(zip(workers, told, strict=True)), version)
-        elif completion.failure.kind == "engine":
-            raise EngineError(str(completion.failure))
         else:
-            deployment.forget(address)
+            self._failed(completion, flight)
             if len(workers) == 1:
                 self._gave_nothing(node, workers[0], str(completion.failure), PATIENCE)
             for worker in workers if len(workers) > 1 else ():  # one that takes its worker down must not take others
@@ -231,23 +232,23 @@ class Flow:
             counts = tuple(float(samples) for _, samples in came)
             base = None if self.mixing else self.held(version)
             part = Contribution(key, counts, sum(counts), version.number, len(came), base)
-            self._contribute(node, [worker for worker, _ in came], part)
+            self._contribute(node, [worker for worker, _ in came], [part])
 
     # ---- up the tree -----------------------------------------------------------------------------------------------
 
-    def _contribute(self, node: Node, children: Sequence[str], part: Contribution) -> None:
+    def _contribute(self, node: Node, children: Sequence[str], parts: Sequence[Contribution]) -> None:
         """Something has come to a node from children of it."""
-        policy, age = node.policy, node.version.number - part.made_from
+        policy, version = node.policy, node.version.number
         asked = [node.asked.pop(child, node.collection) for child in children]
         late = policy.waits and (not node.collecting or min(asked) < node.collection)
+        limit = version if policy.max_staleness is None else policy.max_staleness
         if late and isinstance(policy, Deadline) and policy.late == "drop":
-            self._dropped(part, children, "what it sent came after the deadline and was dropped")
-        elif policy.max_staleness is not None and age > policy.max_staleness:
-            limit = policy.max_staleness
-            self._dropped(part, children, f"what it sent was {age} versions old, more than {limit}, and was dropped")
+            self._dropped(parts, children, "what it sent came after the deadline and was dropped")
+        elif (age := max(version - part.made_from for part in parts)) > limit:
+            self._dropped(parts, children, f"what it sent was {age} versions old, more than {limit}, and was dropped")
         else:
             # the coordinator weighs what has come when it makes its next version
-            node.parts.append(part if node is self.root else part.weighed(policy, node.version.number, self.mixing))
+            node.parts += parts if node is self.root else [p.weighed(policy, version, self.mixing) for p in parts]
             if node.collecting:
                 node.came.update(children)
         if policy.waits:
@@ -260,8 +261,8 @@ class Flow:
                 self._pass_on(node)
             self._ask(node, children)
 
-    def _dropped(self, part: Contribution, children: Sequence[str], why: str) -> None:
-        self._spent([part])
+    def _dropped(self, parts: Sequence[Contribution], children: Sequence[str], why: str) -> None:
+        self._spent(parts)
         for child in children:
             self._report(child, why)
 
@@ -340,15 +341,22 @@ class Flow:
     def _sum_done(
         self, completion: Completion, flight: Flight, name: str, parts: list[Contribution], like: Version
     ) -> None:
-        key = self.deployment.hold(self._value(completion, f"aggregator {name}", flight))
+        parent = self.nodes[self.topology.parent[name]]
+        self.let_go(like)
+        if completion.failure is not None:  # its children's updates go to its parent as they are
+            self._failed(completion, flight)
+            reason = f"{attempts(completion)}: {completion.failure}"
+            self.said.append(AggregatorFailed(self.round + 1, name, parent.name, reason))
+            self._contribute(parent, [name], parts)
+            return
+        key = self.deployment.hold(completion.value)
         self.wires.count(name, up=key.nbytes)
         total = fsum(part.total for part in parts)
         made_from, devices = min(part.made_from for part in parts), sum(part.devices for part in parts)
         self._spent(parts)
-        self.let_go(like)
         self.misses[name] = 0
         part = Contribution(key, (total if self.deployment.means else 1.0,), total, made_from, devices)
-        self._contribute(self.nodes[self.topology.parent[name]], [name], part)
+        self._contribute(parent, [name], [part])
 
     # ---- the coordinator's versions --------------------------------------------------------------------------------
 
@@ -421,7 +429,15 @@ class Flow:
         self.let_go(version)
 
     def _value(self, completion: Completion, what: str, flight: Flight) -> Any:
-        value, why = outcome(completion, what, self.deployment, flight)
-        if why is not None:
-            raise RoundError(f"round {self.round + 1}: {why}")
-        return value
+        if completion.failure is not None:
+            self._failed(completion, flight)
+            raise RoundError(
+                f"round {self.round + 1}: {what} failed after {attempts(completion)}: {completion.failure}"
+            )
+        return completion.value
+
+    def _failed(self, completion: Completion, flight: Flight) -> None:
+        """A task has failed for good: nothing lies where it was to put its result."""
+        self.deployment.forget(*flight.outputs)
+        if completion.failure.kind == "engine":
+            raise EngineError(str(completion.failure))

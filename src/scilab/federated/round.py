@@ -337,7 +337,7 @@ class Round:
         for child in children[1:]:
             self.arrived.setdefault(parent, []).append(child)
         self._settle(parent, children[0], 1)
-        reason = f"{_attempts(completion)}: {completion.failure}"
+        reason = f"{attempts(completion)}: {completion.failure}"
         return AggregatorFailed(self.number, self.topology.ids[node], self.topology.ids[parent], reason)
 
     def _evaluate(self, version: Key) -> None:
@@ -355,11 +355,12 @@ class Round:
     def _value(self, completion: Completion, what: str, addresses: Sequence) -> Any:
         if completion.failure is not None:
             self.deployment.forget(*addresses)
-            raise RoundError(f"round {self.number}: {what} failed after {_attempts(completion)}: {completion.failure}")
+            raise RoundError(f"round {self.number}: {what} failed after {attempts(completion)}: {completion.failure}")
         return completion.value
 
 
-def _attempts(completion: Completion) -> str:
+def attempts(completion: Completion) -> str:
+    """How often a task was tried, in words."""
     return f"{completion.attempts} attempts" if completion.attempts > 1 else "one attempt"
 
 

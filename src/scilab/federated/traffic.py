@@ -113,12 +113,3 @@ class Traffic:
     def _evaluate(self, flight: Flight, version: Version) -> tuple:
         deployment = self.deployment
         return evaluate, deployment.skeleton, version.key, deployment.test, deployment.keep
-
-
-def outcome(completion: Completion, what: str, deployment: Deployment, flight: Flight) -> tuple[Any, str | None]:
-    """(value, None), or (None, why it failed) of a task that is tried several times."""
-    if completion.failure is None:
-        return completion.value, None
-    deployment.forget(*flight.outputs)
-    attempts = f"{completion.attempts} attempts" if completion.attempts > 1 else "one attempt"
-    return None, f"{what} failed after {attempts}: {completion.failure}"
