@@ -5,8 +5,8 @@
 
 Each device has 16 rows of the digits, drawn with replacement, a state of its own and is dispatched and not returned
 before any other is waited for; several share a task. Two worker processes (Parsl's HTEX) do the work. `first_round_s`
-counts from before the engine is made, `made_s` is the part of it before the first round. CPU and memory (PSS) are those of
-all processes. The last line is JSON.
+counts from before the engine is made, `made_s` is the part of it before the first round. CPU and memory (PSS) are those
+of all processes. The last line is JSON.
 """
 
 import argparse
@@ -34,7 +34,7 @@ CASES = {
     "2,048, mlp, tree, cohorts": (2048, [16, 128], "mlp", 0, 5),
     "2,048, mlp, flat, cohorts": (2048, [], "mlp", 0, 5),
     "2,048, cnn, tree, cohorts": (2048, [16, 128], "cnn", 0, 5),
-    "1,000,000, mlp, deep tree, cohorts": (1_000_000, [10, 10, 10, 10], "mlp", 0, 1),
+    "1,000,000, mlp, deep tree, cohorts": (1_000_000, [4, 4, 4, 4, 4], "mlp", 0, 1),
 }
 """Devices, fanouts, model, cohort (0: as the library chooses), rounds."""
 
@@ -86,10 +86,11 @@ def main() -> None:
     for name, (devices, fanouts, model, cohort, rounds) in CASES.items():
         words = [f"--devices={devices}", f"--model={model}", f"--cohort={cohort}", f"--rounds={rounds}"]
         command = [sys.executable, __file__, *words, "--fanouts", *map(str, fanouts)]
-        found[name] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
-        one = found[name]
+        told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        found[name] = one = json.loads(told.splitlines()[-1])
         later = f"then {min(one['round_s']):.2f} s a round, " if one["round_s"] else ""
-        print(f"{name}: first round {one['first_round_s']:.1f} s with start-up, {later}{one['peak_pss_mb']:.0f} MB", flush=True)
+        memory = f"{one['peak_pss_mb']:.0f} MB; CPU {', '.join(f'{s:.1f}' for s in one['cpu_s'])} s"
+        print(f"{name}: first round {one['first_round_s']:.1f} s with start-up, {later}{memory}", flush=True)
     print(json.dumps({"cases": found, **machine("torch", "parsl")}))
 
 

@@ -2,13 +2,13 @@
 
     python tests/benchmarks/federated_vs_rivals.py --rivals-python /path/to/venv/bin/python
 
-The rivals live in an environment of their own (see `rivals_federated.py`), named by the argument or by RIVALS_PYTHON; without
-it only the loop is run beside ours. All train the same network from the same weights on the same rows of the digits, 16 for
-each client, with learning rate 0.5 in batches of 16, and hold the whole round in two workers (pfl and the loop: in one
-process). By turns, `--repeats` times, each in a process of its own; the first round pays for starting up and is left
-out. Rounds are timed without evaluation; `accuracy` is that of the last model. CPU and memory (PSS) are those of all
-processes. Then one round each with payloads the size of SqueezeNet (4.8 MB) and ResNet-18 (44.6 MB), which no one trains.
-The last line is JSON.
+The rivals live in an environment of their own (see `rivals_federated.py`), named by the argument or by RIVALS_PYTHON;
+without it only the loop is run beside ours. All train the same network from the same weights on the same rows of the
+digits, 16 for each client, with learning rate 0.5 in batches of 16, and hold the whole round in two workers (pfl and
+the loop: in one process). By turns, `--repeats` times, each in a process of its own; the first round pays for starting
+up and is left out. Rounds are timed without evaluation; `accuracy` is that of the last model. CPU and memory (PSS) are
+those of all processes. Then one round each with payloads the size of SqueezeNet (4.8 MB) and ResNet-18 (44.6 MB), which
+no one trains. The last line is JSON.
 """
 
 import argparse
@@ -133,7 +133,8 @@ def _compare(chosen: argparse.Namespace, rivals: list[str], path: Path, clients:
             raw.setdefault(name, []).append(once(name, chosen.rivals_python, path, rounds))
             one = raw[name][-1]
             walls = ", ".join(f"{s:.3f}" for s in one["wall_s"])
-            print(f"{clients} clients, {name}: {walls} s; {one['peak_pss_mb']:.0f} MB; load {one['load_before']:.1f}", flush=True)
+            memory = f"{one['peak_pss_mb']:.0f} MB; load {one['load_before']:.1f}"
+            print(f"{clients} clients, {name}: {walls} s; {memory}", flush=True)
     wall, cpu = (
         {name: statistics.median(s for one in each for s in one[key][1:]) for name, each in raw.items()}
         for key in ("wall_s", "cpu_s")
@@ -150,7 +151,8 @@ def _compare(chosen: argparse.Namespace, rivals: list[str], path: Path, clients:
     print(f"{clients} clients:", ", ".join(f"{name} {value:.2f}" for name, value in figures.items()), flush=True)
     return {
         "median_wall_s": wall, "median_cpu_s": cpu, "peak_pss_mb": peak, "ratios": figures,
-        "accuracy_after": {name: [len(each[0]["wall_s"]), each[0]["accuracy"]] for name, each in raw.items()}, "raw": raw,
+        "rounds_and_accuracy": {name: [len(each[0]["wall_s"]), each[0]["accuracy"]] for name, each in raw.items()},
+        "raw": raw,
     }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
-"""Flat federated averaging by Flower's simulation, by pfl-research and by a bare loop: what `federated_vs_rivals.py` runs
-beside ours, each in a process of its own. Needs torch, numpy and psutil, and for its engine:
+"""Flat federated averaging by Flower's simulation, by pfl-research and by a bare loop, beside `federated_vs_rivals.py`.
+
+Each runs in a process of its own. Needs torch, numpy and psutil, and for its engine:
 
     pip install "flwr[simulation]==1.41.0" pfl==0.6.0 torch==2.13.0 psutil
     python tests/benchmarks/rivals_federated.py --engine flower --task task.npz --rounds 4
@@ -15,8 +16,7 @@ import os
 import sys
 import time
 
-for name, value in (("OMP_NUM_THREADS", "1"), ("FLWR_TELEMETRY_ENABLED", "0"), ("RAY_USAGE_STATS_ENABLED", "0")):
-    os.environ.setdefault(name, value)
+os.environ |= {"OMP_NUM_THREADS": "1", "FLWR_TELEMETRY_ENABLED": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 
 import numpy as np
 import torch
@@ -169,7 +169,8 @@ def by_flower(path: str, rounds: int, timed: Rounds) -> dict:
 
     @server.main()
     def main(grid, context):
-        strategy = Timed(fraction_train=1.0, fraction_evaluate=0.0, min_train_nodes=clients, min_available_nodes=clients)
+        every = {"min_train_nodes": clients, "min_available_nodes": clients}
+        strategy = Timed(fraction_train=1.0, fraction_evaluate=0.0, **every)
         strategy.start(
             grid=grid, initial_arrays=ArrayRecord(first_weights(task(path))), num_rounds=rounds,
             train_config=ConfigRecord({"task": path}),

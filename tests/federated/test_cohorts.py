@@ -235,6 +235,8 @@ def test_by_default_cohorts_follow_from_the_model_and_the_devices():
         for devices in (31, 32, 100, 5000)
     ]
     assert sizes == [1, 8, 16, 128]
+    values = {"devices": 40, "fanouts": "", "rounds": 1, "partition": "resample", "buffers": "mean"}
+    assert [Federation.from_settings({**values, "cohort": cohort}).cohort for cohort in (None, 1, 3)] == [8, 1, 3]
     with pytest.raises(ValueError, match="cohort must be a whole number from 1, or None .* got 0"):
         _federation(cohort=0)
 

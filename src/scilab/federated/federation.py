@@ -265,6 +265,8 @@ class Federation:
         """The model as a device has it after the last finished round: with what it keeps of its own (`buffers="keep"`)
         in its place; a copy, in evaluation mode. ValueError if there is no such worker.
         """
+        if worker not in self.topology.workers:
+            raise ValueError(f"there is no worker {worker!r}; the first is {self.topology.workers[0]!r}")
         model, number = self.result.model, self.topology.workers.index(worker)
         kept = self._state.get("kept") or {"devices": []}
         if number in kept["devices"]:

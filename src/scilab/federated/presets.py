@@ -37,16 +37,18 @@ DEFAULTS: dict[str, Any] = {
     "slow": 0.0,
     "slowdown": 10.0,
     "partials": "float64",
+    "buffers": "mean",
+    "cohort": None,
     "policies": [],
     "engine": "threads:2",
     "seed": 0,
 }
 """`dataset` and `model` are names of `datasets.load` and `models.build`; `fanouts` numbers or a text such as "4, 8";
 `partition` is "iid", "dirichlet" (by `alpha`), "shards" (`per_device`) or "resample" (`rows` a device); `strategy` is a
-name of `STRATEGIES`, with `mu` for "fedprox" and `server_lr` for "fedadam". `policies` are names of `POLICIES`,
-or plain values as `as_policy` takes them, from the coordinator's tier down. "topology", as `Topology.to_dict` gives it,
-replaces `devices` and `fanouts` if it is there; of the devices a share `slow`, drawn by `seed`, trains `slowdown` times
-as slowly as its profile says."""
+name of `STRATEGIES`, with `mu` for "fedprox" and `server_lr` for "fedadam"; `buffers` and `cohort` are as `Federation`
+takes them. `policies` are names of `POLICIES`, or plain values as `as_policy` takes them, from the coordinator's tier
+down. "topology", as `Topology.to_dict` gives it, replaces `devices` and `fanouts` if it is there; of the devices a
+share `slow`, drawn by `seed`, trains `slowdown` times as slowly as its profile says."""
 
 
 def federation_arguments(values: Mapping[str, Any], engine: Any = None) -> dict[str, Any]:
@@ -72,6 +74,8 @@ def federation_arguments(values: Mapping[str, Any], engine: Any = None) -> dict[
         "partition": partition_of(given),
         "rounds": given["rounds"],
         "partials": given["partials"],
+        "buffers": given["buffers"],
+        "cohort": given["cohort"],
         "policies": given["policies"] or None,
         "engine": engine or given["engine"],
         "seed": given["seed"],
