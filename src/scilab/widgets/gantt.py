@@ -14,7 +14,7 @@ def begin(workers: Mapping[str, str], unit: str) -> dict:
     """An empty chart for devices in order, given with their parents; of many rows, every so-manieth is there.
 
     ``bars`` are [row, began, seconds, round], times in ``unit`` since the run began; ``busy`` is the share of the time
-    shown in which each row was at work, None where there is none yet. A row of a parent is all devices below it.
+    shown in which each row was at work, None where nothing is known. A row of a parent is all devices below it.
     """
     names = list(workers) if len(workers) <= SINGLE else list(dict.fromkeys(workers.values()))
     shown = names[::max(1, -(-len(names) // ROWS))]
@@ -44,5 +44,6 @@ def with_round(chart: Mapping, number: int) -> dict:
     for row, began, seconds, _ in sorted(bars, key=lambda bar: bar[1]):  # devices of one row may work at once
         work[row] += max(0.0, began + seconds - max(began, reached[row]))
         reached[row] = max(reached[row], began + seconds)
-    share = [round(min(1.0, each / (end - start)), 4) if end > start else None for each in work]
+    # A row without a bar may be at work on something long: of that nothing is known before it is done.
+    share = [round(min(1.0, each / (end - start)), 4) if each else None for each in work]
     return {**chart, "bars": bars, "busy": share}
