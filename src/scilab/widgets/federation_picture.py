@@ -102,7 +102,7 @@ def draw(records: Sequence[Mapping], picture: Mapping) -> dict:
             last = _finished(record, last)
             charts, told, stale = _curves(charts, record, last), _traffic(told, record), _staleness(stale, record)
             moved = _by_edge(picture, moved, took, record)
-            drawn = gantt.with_round(drawn, record["round"])
+            drawn = gantt.with_round(drawn, record["round"], record.get("staleness") is not None)
         elif kind == "Command":
             text = ", ".join(f"{name} {value}" for name, value in record["command"].items())
             places = {"over_time": last.get("clock", 0)}
