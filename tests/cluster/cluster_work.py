@@ -13,6 +13,15 @@ def square(x, seconds=0.0):
     return x * x, os.environ.get("SLURM_JOB_ID"), os.getpid()
 
 
+def meet(folder, mine, other):
+    """Stay until the other one has been begun, too: both are done only if two workers are at it at once."""
+    open(os.path.join(folder, mine), "w").close()
+    deadline = time.monotonic() + 60
+    while not os.path.exists(os.path.join(folder, other)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return os.path.exists(os.path.join(folder, other)), os.getpid()
+
+
 def fail():
     raise ArithmeticError("not today")
 

@@ -55,7 +55,7 @@ def on_slurm(slurm, monkeypatch, tmp_path):
             max_workers_per_node=2,
             cores_per_worker=1e-6,
             heartbeat_period=1,
-            heartbeat_threshold=4,
+            heartbeat_threshold=8,
             worker_logdir_root=str(tmp_path / "logs"),
             provider=Attentive(init_blocks=1, min_blocks=1, max_blocks=1, **options),
         )

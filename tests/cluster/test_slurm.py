@@ -14,6 +14,7 @@ def test_a_campaign_on_slurm_ends_every_task_once_and_leaves_nothing(slurm, on_s
     assert engine.workers == 2 and engine.store is store
     with engine.session("campaign") as session:
         numbers = {session.submit(work.square, x, tag=x): x for x in range(200)}
+        met = [session.submit(work.meet, str(tmp_path), *both) for both in (("one", "two"), ("two", "one"))]
         raised = session.submit(work.fail)
         died = session.submit(work.die)
         late = session.submit(work.sleep, 60, timeout_s=0.5)
@@ -25,15 +26,16 @@ def test_a_campaign_on_slurm_ends_every_task_once_and_leaves_nothing(slurm, on_s
             for factor, address in addresses.items()
         }
         store.release(key)
-        done = {completion.task: completion for completion in collect(session, 200 + 4 + len(scaled))}
-        assert set(done) == {*numbers, *scaled, raised, died, late, deaf}
+        done = {completion.task: completion for completion in collect(session, 200 + 6 + len(scaled))}
+        assert set(done) == {*numbers, *scaled, *met, raised, died, late, deaf}
         assert session.next(0.5) is None and session.waiting == 0
 
         jobs = {done[number].value[1] for number in numbers}
         assert jobs == {line.split()[0] for line in slurm.jobs()} and len(jobs) == 1
         assert {number: done[number].value[0] for number in numbers} == {n: x * x for n, x in numbers.items()}
         assert all(done[number].tag == x for number, x in numbers.items())
-        assert len({done[number].value[2] for number in numbers}) >= 2
+        (one, first), (two, second) = (done[number].value for number in met)
+        assert one and two and first != second
 
         kinds = [(done[n].failure.kind, done[n].failure.error_type) for n in (raised, late, deaf)]
         assert kinds == [("raised", "ArithmeticError"), ("timeout", "TimeoutError"), ("timeout", "TimeoutError")]

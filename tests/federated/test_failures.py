@@ -1,6 +1,9 @@
 """Devices and aggregators that fail, stops at any moment: nothing hangs, is left behind or counts twice."""
 
+import contextlib
+import os
 import queue
+import signal
 import threading
 
 import pytest
@@ -24,7 +27,16 @@ from federated_cases import (
 )
 
 import scilab.federated.round as module
-from scilab.federated import DeviceFailed, DeviceFinished, FedAvg, Federation, RoundError, RoundStarted, Topology
+from scilab.federated import (
+    AggregatorFailed,
+    DeviceFailed,
+    DeviceFinished,
+    FedAvg,
+    Federation,
+    RoundError,
+    RoundStarted,
+    Topology,
+)
 from scilab.planes import Engine
 
 PARTS = [range(8 * device, 8 * device + 8) for device in range(12)]
@@ -135,12 +147,11 @@ def test_a_failed_aggregator_is_run_again_and_counts_each_child_once(name, after
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("aggregate", r"round 1: aggregator a\d.* failed after 3 attempts: MemoryError: no room"),
         ("finish", "round 1: the coordinator's aggregation failed after 3 attempts: MemoryError: no room"),
         ("evaluate", "round 1: the evaluation failed after 3 attempts: MemoryError: no room"),
     ],
 )
-def test_an_aggregator_that_always_fails_ends_the_run_with_its_name(name, message, monkeypatch):
+def test_a_coordinator_that_always_fails_ends_the_run_with_the_reason(name, message, monkeypatch):
     def failing(*_):
         raise MemoryError("no room")
 
@@ -149,6 +160,99 @@ def test_an_aggregator_that_always_fails_ends_the_run_with_its_name(name, messag
         with pytest.raises(RoundError, match=message):
             run(_federation(engine, data()))
         assert engine.store.count() == 0
+
+
+@pytest.mark.parametrize("cohort", [1, 3])
+def test_worker_processes_killed_at_a_rounds_boundaries_leave_the_same_model(cohort):
+    """Devices train, aggregators sum, the coordinator divides and tests: whoever dies meanwhile, the bits stay."""
+    wide = torch.nn.Sequential(torch.nn.Linear(6, 60), torch.nn.Tanh(), torch.nn.Linear(60, 3))
+
+    def make(engine):
+        given_ = {"partition": given(*PARTS[:6]), "rounds": 2, "test": data(40, 9), "cohort": cohort}
+        return Federation(wide, data(), Topology.tree(6, [2]), FedAvg(2, 4, 0.2), engine=engine, **given_)
+
+    undisturbed = make("threads:2")
+    records, killed = run(undisturbed), 0
+    with Engine.processes(2) as engine:
+        disturbed = make(engine)
+        for count, _ in enumerate(disturbed):
+            # a round's begin, middle, end; not so close together that one task would lose its worker twice
+            if count in (0, 4, 7, 12):
+                for place in [*engine.pool.doing()][:1]:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(int(place.rpartition("~")[2]), signal.SIGKILL)
+                        killed += 1
+        assert engine.store.count() == 0
+    assert killed >= 3 and count + 1 == len(records) == 16
+    same(weights(undisturbed), weights(disturbed))
+
+
+@pytest.mark.parametrize("partials", ["float64", "float32"])
+@pytest.mark.parametrize("broken", [("a0",), ("a1", "a2"), None], ids=["one", "two", "all"])
+def test_the_children_of_an_aggregator_that_always_fails_are_its_parents(broken, partials, monkeypatch):
+    """Each counted once and with its own weight: the bits are those of the undisturbed run."""
+    topology = ragged(12, 1)
+    broken = broken or tuple(n for n, _, kind in topology.nodes if kind == "aggregator")
+    with Engine.threads(2) as engine:
+        undisturbed = _federation(engine, data(), topology, partials=partials)
+        run(undisturbed)
+        original, nodes = module.aggregate, {}
+        submitted = module.Round._aggregate
+
+        def noting(self, places):
+            submitted(self, places)
+            for place in places:  # an aggregator is known by what its children have left
+                nodes[self.arrived[place][0][0].name] = topology.ids[place]
+
+        def failing(skeleton, version, capacity, jobs, means=False):
+            if any(nodes[children[0][0].name] in broken for children, *_ in jobs):
+                raise MemoryError("no room")
+            return original(skeleton, version, capacity, jobs, means)
+
+        monkeypatch.setattr(module.Round, "_aggregate", noting)
+        monkeypatch.setattr(module, "aggregate", failing)
+        disturbed = _federation(engine, data(), topology, partials=partials)
+        records = run(disturbed)
+        told = [record for record in records if isinstance(record, AggregatorFailed)]
+        assert sorted((r.round, r.aggregator) for r in told) == sorted((n, a) for n in (1, 2) for a in broken)
+        assert all(r.parent == topology.parent[r.aggregator] for r in told)
+        assert all(r.reason == "3 attempts: MemoryError: no room" for r in told)
+        assert [record.failed for record in finished(records)] == [0, 0] and engine.store.count() == 0
+    if partials == "float64":
+        same(weights(undisturbed), weights(disturbed))
+    for name, tensor in weights(disturbed).items():
+        assert torch.allclose(tensor, weights(undisturbed)[name], atol=1e-6), name
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["works", "fails"])
+@pytest.mark.parametrize("topology", [Topology.flat(12), Topology.tree(12, [2])], ids=["flat", "tree"])
+def test_updates_are_summed_up_as_they_come(topology, fails, monkeypatch):
+    """At the coordinator, too, few wait for the last; what is summed early or late, or not, gives the same bits."""
+    with Engine.threads(1) as engine:
+        usual = _federation(engine, data(), topology)
+        run(usual)
+        monkeypatch.setattr(module, "FOLD_BYTES", 1)
+        monkeypatch.setattr(module, "FOLD_MODELS", 2)
+        folds, original, waiting = [], module.Round._fold, []
+
+        def noting(self, node):
+            original(self, node)
+            waiting.append(len(self.arrived.get(node, ())))
+
+        def aggregate(skeleton, version, capacity, jobs, means=False):
+            folds.extend(job for job in jobs if job[3] is None)
+            if fails and jobs[0][3] is None:
+                raise MemoryError("no room")
+            return given_aggregate(skeleton, version, capacity, jobs, means)
+
+        given_aggregate = module.aggregate
+        monkeypatch.setattr(module.Round, "_fold", noting)
+        monkeypatch.setattr(module, "aggregate", aggregate)
+        folding = _federation(engine, data(), topology)
+        run(folding)
+        assert len(folds) >= 4 and engine.store.count() == 0
+        assert fails or max(waiting) <= 3  # two updates of its children, and a sum
+    same(weights(usual), weights(folding))
 
 
 @pytest.fixture

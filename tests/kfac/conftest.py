@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from worlds import Worlds
 
 
 @pytest.fixture(autouse=True)
@@ -93,3 +94,10 @@ class Dense:
 @pytest.fixture
 def dense():
     return Dense
+
+
+@pytest.fixture(scope="session")
+def worlds(tmp_path_factory):
+    found = Worlds(tmp_path_factory.mktemp("worlds"))
+    yield found
+    found.close()

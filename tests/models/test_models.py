@@ -23,6 +23,7 @@ def _count(model):
         # 11,689,512: torchvision's documented resnet18; 11,173,962: the usual CIFAR-10 variant
         (build("resnet18", (3, 224, 224), 1000), 11_689_512),
         (build("resnet18", (3, 32, 32), 10), 11_173_962),
+        (build("resnet50", (3, 224, 224), 1000), 25_557_032),  # torchvision's documented resnet50
         # by hand: 64·32 + 32 + 32·10 + 10
         (build("mlp", (1, 8, 8), 10), 2_410),
         # by hand: 16·9 + 16 + 32·16·9 + 32 + 32·7·7·10 + 10

@@ -85,5 +85,5 @@ def test_the_shipped_run_is_imported_once_and_marked(journal):
     assert last["round"] == 20 and last["accuracy"] == pytest.approx(318 / 360)
     assert recorded("federation", journal).id == run.id
     assert len(journal.runs()) == 1
-    with pytest.raises(ValueError, match="there is: federation"):
+    with pytest.raises(ValueError, match="there is: federation, kfac"):
         recorded("nothing", journal)

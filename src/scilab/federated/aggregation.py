@@ -9,8 +9,8 @@ devices the mean is off by at most m · 2^(bound - 62): about 4 · 10^-12 for 16
 With `partials="float32"` an aggregator passes up its mean, in the type of the model, and Σ nᵢ: half the bytes, and no
 longer the same bits for every tree.
 
-Buffers: floating ones (running means and variances) are averaged like parameters; of integers (num_batches_tracked)
-the largest is taken.
+Buffers: floating ones are averaged like parameters, unless variances are pooled (see `buffers`): then Σ nᵢ(vᵢ + mᵢ²) is
+summed in the variance's place. Of integers (num_batches_tracked) the largest is taken.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from ..planes import Address, Key, cached, get, put
@@ -29,13 +30,23 @@ Child = tuple[Key, tuple[int, ...], bool]
 (True) its sums and the one number of samples behind them. Means of an aggregator look like the update of a device."""
 
 
+BLOCK = 1 << 15
+"""Numbers are rounded and added so many at a time: what is temporary stays in the cache, and small beside the sum."""
+
+
 class WeightedSum:
     """Σ nᵢxᵢ over updates of one version (`flats`), for at most `capacity` samples in all."""
 
     def __init__(self, layout: Layout, flats: Flats, capacity: int) -> None:
         shift = (capacity - 1).bit_length() - 62
-        self.like, self.sizes = [flat.new_empty(0) for flat in flats], layout.sizes  # the version itself may go
-        self.quanta = [[2.0 ** (bound + shift) for bound in bounds] for bounds in layout.bounds(flats)]
+        self.like = [flat.new_empty(0) for flat in flats]  # the version itself may go
+        self.lengths = [len(flat) for flat in flats]
+        bounds, quantum = layout.bounds(flats), lambda place: 2.0 ** (bounds[place[0]][place[1]] + shift)
+        self.blocks = [
+            _blocks(sizes, [2.0 ** (bound + shift) for bound in own]) if flat.is_floating_point() else []
+            for flat, sizes, own in zip(flats, layout.sizes, bounds, strict=True)
+        ]
+        self.pooled = [(mean, quantum(mean), variance, quantum(variance)) for mean, variance in layout.pooled]
         self.sums: list[torch.Tensor | None] = [
             torch.zeros(flat.numel(), dtype=torch.int64) if flat.is_floating_point() else None for flat in flats
         ]
@@ -44,12 +55,15 @@ class WeightedSum:
         """Count in updates of devices, one row each."""
         weights = torch.tensor(samples, dtype=torch.float64).unsqueeze(1)
         for group, flat in enumerate(flats):
-            if flat.is_floating_point():
-                # one tensor at a time: what is temporary stays small beside the sum
-                for total, part, quantum in self._parts(group, flat):
-                    total.add_((part.double() * (weights / quantum)).round_().long().sum(0))
-            else:
+            if not flat.is_floating_point():
                 self._largest(group, flat.amax(0))
+            for columns, quanta in self.blocks[group]:
+                total, rows = self.sums[group][columns], max(1, BLOCK // (columns.stop - columns.start))
+                for part, weight in zip(flat[:, columns].split(rows), weights.split(rows), strict=True):
+                    total.add_((part * weight).div_(quanta).round_().long().sum(0))
+        for (group, _, mean), _, (other, _, variance), quantum in self.pooled:
+            squares = flats[group][:, mean].double().square_().mul_(weights)
+            self.sums[other][variance].add_(squares.div_(quantum).round_().long().sum(0))
 
     def merge(self, sums: Flats) -> None:
         """Count in the sums of another node."""
@@ -62,22 +76,34 @@ class WeightedSum:
     def mean(self, samples: int) -> Flats:
         """The one division; each result in the type of the model's tensors."""
         means = [
-            like.new_empty(sum(self.sizes[g])) if like.is_floating_point() else self.sums[g]
-            for g, like in enumerate(self.like)
+            like.new_empty(length) if like.is_floating_point() else total
+            for like, length, total in zip(self.like, self.lengths, self.sums, strict=True)
         ]
-        for group, mean in enumerate(means):
-            if mean.is_floating_point():
-                for total, part, quantum in self._parts(group, mean):
-                    part.copy_(total.double().mul_(quantum).div_(samples))
+        for mean, total, blocks in zip(means, self.sums, self.blocks, strict=True):
+            for columns, quanta in blocks:
+                mean[columns] = total[columns].double().mul_(quanta).div_(samples)
+        for (group, _, place), fine, (other, _, variance), quantum in self.pooled:
+            about = self.sums[group][place].double().mul_(fine).div_(samples).square_()
+            means[other][variance] = (
+                self.sums[other][variance].double().mul_(quantum).div_(samples).sub_(about).clamp_(min=0)
+            )
         return means
-
-    def _parts(self, group: int, flat: torch.Tensor) -> zip:
-        sizes = self.sizes[group]
-        return zip(self.sums[group].split(sizes), flat.split(sizes, -1), self.quanta[group], strict=True)
 
     def _largest(self, group: int, values: torch.Tensor) -> None:
         before = self.sums[group]
         self.sums[group] = values if before is None else torch.maximum(before, values)
+
+
+def _blocks(sizes: Sequence[int], quanta: Sequence[float]) -> list[tuple[slice, torch.Tensor]]:
+    """The numbers of some tensors, end to end, cut into blocks; with each, the quantum of all or of every number."""
+    found, ends = [], np.cumsum(sizes)
+    for start in range(0, int(ends[-1]), BLOCK):
+        stop = min(start + BLOCK, int(ends[-1]))
+        inside = np.minimum(ends, stop) - np.maximum(ends - sizes, start)
+        pieces = [(quantum, int(count)) for quantum, count in zip(quanta, inside, strict=True) if count > 0]
+        own, counts = (torch.tensor(part) for part in zip(*pieces, strict=True))
+        found.append((slice(start, stop), own.double() if len(own) == 1 else own.double().repeat_interleave(counts)))
+    return found
 
 
 def _sum(total: WeightedSum, children: Sequence[Child]) -> WeightedSum:

@@ -11,7 +11,9 @@ from __future__ import annotations
 import copy
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 from torch import nn
@@ -62,10 +64,11 @@ def why_alone(
     trial, once = copy.deepcopy(model).train(), copy.copy(strategy)
     object.__setattr__(once, "local_epochs", 1)
     layout, start = Layout(trial), pack(tensors_of(trial).values())
-    rows = [(torch.arange(batch) + 7 * lane) % len(train[1]) for lane in range(3)]
-    rows[2] = rows[2] if even or batch < 2 else rows[2][:-1]
+    sizes = torch.tensor([batch, batch, batch if even else batch - 1])
+    rows = Rows(torch.arange(3 * batch) % len(train[1]), batch * torch.arange(3), sizes)
     alone: list[Flats] = []
-    for part in rows:
+    for begin, size in zip(rows.starts.tolist(), sizes.tolist(), strict=True):
+        part = rows.numbers[begin : begin + size]
         layout.unpack(start)
         local_sgd(trial, loss, train[0][part], train[1][part], once, torch.Generator(), layout.parameters)
         alone.append(pack(layout.tensors()))
@@ -75,12 +78,12 @@ def why_alone(
         return f"the model's buffers change while it trains: {', '.join(moved[:3])}"
     layout.unpack(start)
     lanes = Lanes(trial, loss)
-    for some in (rows[:2], rows):
+    for some in (Rows(rows.numbers, rows.starts[:2], sizes[:2]), rows):
         try:
             trained, _ = lanes.sgd(*train, some, once, None)
         except Exception as error:
             return f"torch.func cannot vectorise its training: {type(error).__name__}: {str(error).splitlines()[0]}"
-        together = layout.stack(dict(zip(lanes.names, trained, strict=True)), len(some))
+        together = layout.stack(dict(zip(lanes.names, trained, strict=True)), len(some.counts))
         for lane, update in enumerate(zip(*together, strict=True)):
             for one, other, before in zip(update, alone[lane], start, strict=True):
                 if one.is_floating_point() and not _near(one, other, before):
@@ -93,6 +96,31 @@ def _near(one: torch.Tensor, other: torch.Tensor, start: torch.Tensor) -> bool:
     eps = torch.finfo(one.dtype).eps
     one, other, start = one.double(), other.double(), start.double()
     return bool((one - other).norm() <= eps**0.5 * (other - start).norm() + eps * start.norm())
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Which rows of the data the devices of a cohort have: of `numbers`, `counts` from `starts` on, each (lanes,)."""
+
+    numbers: torch.Tensor
+    starts: torch.Tensor
+    counts: torch.Tensor
+
+    def table(self, orders: Sequence[torch.Generator] | None) -> torch.Tensor:
+        """One line a lane, in the order of this pass; short ones are filled up with a row of their own."""
+        if orders is None:
+            within = torch.minimum(torch.arange(int(self.counts.max())), self.counts.unsqueeze(1) - 1)
+        else:
+            shuffled = [
+                torch.randperm(n, generator=order) for n, order in zip(self.counts.tolist(), orders, strict=True)
+            ]
+            within = nn.utils.rnn.pad_sequence(shuffled, batch_first=True)
+        return self.numbers[self.starts.unsqueeze(1) + within]
+
+    def blanked(self, lanes: Sequence[bool], blank: int) -> Rows:
+        """With row `blank` of the data in some lanes."""
+        numbers = torch.cat([self.numbers, self.numbers.new_full((int(self.counts.max()),), blank)])
+        return Rows(numbers, torch.where(torch.tensor(lanes), len(self.numbers), self.starts), self.counts)
 
 
 class Lanes:
@@ -119,7 +147,7 @@ class Lanes:
         self._whole, self._padded = vmap(whole), vmap(padded)
 
     def sgd(
-        self, inputs: torch.Tensor, labels: torch.Tensor, rows: Sequence[torch.Tensor], strategy: FedAvg,
+        self, inputs: torch.Tensor, labels: torch.Tensor, rows: Rows, strategy: FedAvg,
         orders: Sequence[torch.Generator] | None,
     ) -> tuple[list[torch.Tensor], list[float]]:  # fmt: skip
         """As `training.local_sgd`, for the devices with these `rows` of the data: the trained parameters, stacked, and
@@ -128,13 +156,13 @@ class Lanes:
         """
         named = dict(self.model.named_parameters())
         starts = [named[name].detach() for name in self.names]
-        now = [start.expand(len(rows), *start.shape).clone() for start in starts]
+        counts = rows.counts
+        now = [start.expand(len(counts), *start.shape).clone() for start in starts]
         speeds = [torch.zeros_like(stack) for stack in now] if strategy.momentum else None
         hook = vmap(strategy.gradient, in_dims=(0, 0, None)) if strategy.replaces("gradient") else None
-        counts = torch.tensor([len(part) for part in rows])
         batch = strategy.batch_size or int(counts.max())
         for _ in range(strategy.local_epochs):
-            table, totals = _table(rows, orders), torch.zeros(len(rows), dtype=torch.float64)
+            table, totals = rows.table(orders), torch.zeros(len(counts), dtype=torch.float64)
             for begin in range(0, table.shape[1], batch):
                 sizes = (counts - begin).clamp(0, batch)
                 some = None if int(sizes.min()) else sizes.nonzero().squeeze(1)  # the lanes that have rows left
@@ -174,16 +202,6 @@ class Lanes:
         return torch.autograd.grad(values.sum(), leaves, allow_unused=True), values.detach()
 
 
-def _table(rows: Sequence[torch.Tensor], orders: Sequence[torch.Generator] | None) -> torch.Tensor:
-    """One line of rows a lane, in the order of this pass; short ones filled up with a row of their own."""
-    if orders is not None:
-        rows = [part[torch.randperm(len(part), generator=order)] for part, order in zip(rows, orders, strict=True)]
-    most = max(map(len, rows))
-    return torch.stack(
-        [part if len(part) == most else torch.cat([part, part[:1].expand(most - len(part))]) for part in rows]
-    )
-
-
 def train_cohorts(
     skeleton: Key, version: Key, shard: Key, keep: bool, seed: int, number: int, groups: Sequence[tuple],
     blank: Sequence[tuple[int, int]] = (),
@@ -196,21 +214,31 @@ def train_cohorts(
     for devices, _, down, _ in groups:  # each device's edge carries the version, which is read once for all of them
         flats = get(version, down, readers=len(devices))
     here.layout.unpack(flats)
-    told, updates = {}, {}
-    blanks, cohorts = {device for _, device in blank}, {}
-    for place, device in sorted((*blank, *(pair for group in groups for pair in _pairs(group[0])))):
-        cohorts.setdefault(device // here.cohort, {})[device] = table[cuts[place] : cuts[place + 1]]
-    for members in cohorts.values():
-        members = dict(sorted(members.items()))
-        for device, update, loss, reason in _trained(here, inputs, labels, members, blanks, flats, seed, number):
-            told[device], updates[device] = (len(members[device]), loss, reason), update
-    seconds = (time.perf_counter() - began) / (len(told) - len(blanks))
-    done = []
+    blanks = {device for _, device in blank}
+    pairs = sorted(
+        (device, place) for part in (blank, *(group[0] for group in groups)) for place, device in _pairs(part)
+    )
+    where = {device: position for position, (device, _) in enumerate(pairs)}
+    cuts, cohorts, found, begin = torch.tensor(cuts), [], [], 0
+    for _, block in groupby(pairs, key=lambda pair: pair[0] // here.cohort):
+        members, places = zip(*block, strict=True)
+        lanes = torch.tensor(places)
+        rows = Rows(table, cuts[lanes], cuts[lanes + 1] - cuts[lanes])
+        updates, told = _trained(here, inputs, labels, members, rows, blanks, flats, seed, number)
+        cohorts.append((begin, updates))
+        found += told
+        begin += len(members)
+    seconds, done = (time.perf_counter() - began) / (len(found) - len(blanks)), []
     for devices, address, _, up in groups:
-        below = [device for _, device in _pairs(devices)]
-        left = [updates[device] for device in below if told[device][2] is None]
-        key = put(address, [torch.stack(same) for same in zip(*left, strict=True)], up) if left else None
-        done.append((key, [(told[d][0], told[d][1], seconds, told[d][2]) for d in below]))
+        below = [where[device] for _, device in _pairs(devices)]
+        lanes = torch.tensor([position for position in below if found[position][2] is None], dtype=torch.int64)
+        parts = []
+        for begin, updates in cohorts:
+            own = lanes[(lanes >= begin) & (lanes < begin + len(updates[0]))] - begin
+            parts += [[flat[own] for flat in updates]] * bool(len(own))
+        whole = parts[0] if len(parts) == 1 else [torch.cat(same) for same in zip(*parts, strict=True)]
+        key = put(address, whole, up) if parts else None
+        done.append((key, [(*found[position][:2], seconds, found[position][2]) for position in below]))
     return done
 
 
@@ -219,35 +247,35 @@ def _pairs(devices: Sequence) -> list[tuple[int, int]]:
 
 
 def _trained(
-    here: Resident, inputs: torch.Tensor, labels: torch.Tensor, members: dict[int, torch.Tensor], blanks: set[int],
+    here: Resident, inputs: torch.Tensor, labels: torch.Tensor, members: Sequence[int], rows: Rows, blanks: set[int],
     start: Flats, seed: int, number: int,
-) -> Iterator[tuple[int, Flats | None, float, str | None]]:  # fmt: skip
-    """(device, update, loss, None), or why there is none, of the members of one cohort that are not blank."""
-    strategy, rows = here.strategy, list(members.values())
+) -> tuple[Flats, list[tuple[int, float, str | None]]]:  # fmt: skip
+    """The updates of one cohort, one row a lane; by lane its samples, loss, and why the update is none, if it is."""
+    strategy, counts, given, orders = here.strategy, rows.counts.tolist(), rows, None
     if blanks:  # one more row, of zeros
+        given = rows.blanked([device in blanks for device in members], len(labels))
         inputs, labels = (torch.cat([part, torch.zeros_like(part[:1])]) for part in (inputs, labels))
-        rows = [part.new_full(part.shape, len(labels) - 1) if d in blanks else part for d, part in members.items()]
-    orders = None
-    if strategy.batch_size is not None and strategy.batch_size < max(map(len, rows)):
+    if strategy.batch_size is not None and strategy.batch_size < max(counts):
         orders = [torch.Generator().manual_seed(stream(seed, "shuffle", number, device)) for device in members]
     try:
-        trained, losses = here.lanes.sgd(inputs, labels, rows, strategy, orders)
+        trained, losses = here.lanes.sgd(inputs, labels, given, strategy, orders)
     except Exception as error:
-        alone = [device for device in members if device not in blanks]
-        if len(alone) == 1:
-            yield alone[0], None, float("nan"), f"{type(error).__name__}: {error}"
-        for device in alone if len(alone) > 1 else ():
-            yield from _trained(here, inputs, labels, members, members.keys() - {device}, start, seed, number)
-        return
-    flats, why = here.layout.stack(dict(zip(here.lanes.names, trained, strict=True)), len(rows)), {}
-    if strategy.replaces("leave"):
-        for lane, device in enumerate(members):
-            try:
-                random = torch.Generator().manual_seed(stream(seed, "noise", number, device))
-                here.layout.leave(strategy, [flat[lane] for flat in flats], start, random)
-            except Exception as error:
-                why[lane] = f"{type(error).__name__}: {error}"
+        lanes = [lane for lane, device in enumerate(members) if device not in blanks]
+        updates = [flat.expand(len(members), -1).clone() for flat in start]
+        told = [(count, float("nan"), f"{type(error).__name__}: {error}") for count in counts]
+        for lane in lanes if len(lanes) > 1 else ():
+            others = set(members) - {members[lane]}
+            alone, tells = _trained(here, inputs, labels, members, rows, others, start, seed, number)
+            told[lane] = tells[lane]
+            for flat, own in zip(updates, alone, strict=True):
+                flat[lane] = own[lane]
+        return updates, told
+    flats, why = here.layout.stack(dict(zip(here.lanes.names, trained, strict=True)), len(members)), {}
+    for lane, device in enumerate(members) if strategy.replaces("leave") else ():
+        try:
+            random = torch.Generator().manual_seed(stream(seed, "noise", number, device))
+            here.layout.leave(strategy, [flat[lane] for flat in flats], start, random)
+        except Exception as error:
+            why[lane] = f"{type(error).__name__}: {error}"
     why = here.layout.faults(flats, here.layout.bounds(start)) | why
-    for lane, device in enumerate(members):
-        if device not in blanks:
-            yield device, [flat[lane] for flat in flats], losses[lane], why.get(lane)
+    return flats, [(count, loss, why.get(lane)) for lane, (count, loss) in enumerate(zip(counts, losses, strict=True))]

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from ..planes import Address, Key, Session, Store
+from .buffers import Kept
 from .streams import stream
 from .topology import Topology
 from .training import Skeleton
@@ -52,6 +53,7 @@ class Deployment:
         self.skeleton, self.test, self.keep, self.samples = self.put(skeleton), None, False, 0
         self.parts: Sequence[Any] = ()
         self.shards: list[tuple[Key, list[str]]] = []
+        self.kept = Kept(self) if skeleton.buffers == "keep" else None
         self.server: Key | None = None  # what the strategy's server keeps from round to round
         run = uuid.uuid4().hex
         self.edges = [((run, "down", tier), (run, "up", tier)) for tier in range(topology.height)]

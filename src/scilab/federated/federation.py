@@ -15,13 +15,14 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from ..planes import Engine, Stopped
+from .buffers import check_buffers, own_names
 from .checks import as_pair, check_parts, check_sites, try_step
 from .cohort import fitting
 from .deployment import Deployment
 from .fedavg import FedAvg
 from .flow import Flow
 from .flow_state import restore, snapshot
-from .layout import Layout, pack, tensors_of
+from .layout import Layout, fill, pack, tensors_of
 from .partition import Partition, iid
 from .policies import Synchronous, as_policies, plain_policy
 from .records import RoundFinished
@@ -57,13 +58,14 @@ class Federation:
     `Engine`, `Sites` (several, among which profiles choose), a name such as "threads:2" (then one is opened for the
     run), or "virtual": real results in simulated time, by the topology's profiles. Aggregators pass up exact sums of 64
     bits a number or, with `partials="float32"`, means of the model's own type. With `network`, another tree over the
-    same devices, messages take its links: bytes are counted, and in simulated time last, hop by hop. So many devices as
-    `cohort` says train as one batch (None: what suits the model's size and their number; 1: one by one); where that
-    cannot be, `alone` says why, and it is 1. `values` are kept for `settings`. Iterate to run: yields the records of
-    `records`. Where all tiers are synchronous, the model that comes out depends on the arguments alone: with exact sums
-    not on the tree, and never on the engine, the number of workers or the order of arrival. Under other policies the
-    order of arrival is part of the result; simulated time decides it by the profiles alone. Resumed from any
-    `state_dict`, what comes out is the same to the bit in both cases.
+    same devices, messages take its links: bytes are counted, and in simulated time last, hop by hop. `buffers` says
+    what becomes of running means and variances: "mean", "pooled" or "keep", see `buffers`. So many devices as `cohort`
+    says train as one batch (None: what suits the model's size and their number; 1: one by one); where that cannot be,
+    `alone` says why, and it is 1. `values` are kept for `settings`. Iterate to run: yields the records of `records`.
+    Where all tiers are synchronous, the model that comes out depends on the arguments alone: with exact sums not on the
+    tree, and never on the engine, the number of workers or the order of arrival. Under other policies the order of
+    arrival is part of the result; simulated time decides it by the profiles alone. Resumed from any `state_dict`, what
+    comes out is the same to the bit in both cases.
 
     Raises ValueError if the parts do not fit each other: it trains on one batch to see.
     """
@@ -74,7 +76,7 @@ class Federation:
         self, model: nn.Module, train: Any, topology: Topology, strategy: FedAvg | str | None = None, *,
         test: Any = None, loss: Loss = cross_entropy, partition: Partition | None = None, rounds: int = 10,
         engine: Any = "threads", seed: int = 0, partials: str = "float64", network: Topology | None = None,
-        policies: Any = None, cohort: int | None = None, values: Mapping[str, Any] | None = None,
+        buffers: str = "mean", policies: Any = None, cohort: int | None = None, values: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         if not isinstance(rounds, int) or isinstance(rounds, bool) or rounds < 1:
             raise ValueError(f"rounds must be a whole number from 1, got {rounds!r}")
@@ -100,9 +102,15 @@ class Federation:
         self.cohort, self.alone = 1, "where a tier does not wait for all, devices come one by one"
         if any(profile.engine for _, profile in topology.profiles):
             self.alone = "devices train at the sites that their profiles name"
+        elif buffers == "keep":
+            self.alone = "each device starts from tensors of its own"
         elif not self._flows:
             self.cohort, self.alone = fitting(cohort, model, loss, self._train, self.strategy, self._parts, draws)
-        self._skeleton = Skeleton(copy.deepcopy(model), loss, self.strategy, draws, self.cohort)
+        check_buffers(buffers, model)
+        if buffers != "mean" and self._flows:
+            raise ValueError(f"buffers is {buffers!r}, and a tier does not wait for all; take 'mean' there")
+        self.buffers = buffers
+        self._skeleton = Skeleton(copy.deepcopy(model), loss, self.strategy, draws, self.cohort, buffers)
         self._state = {"round": 0, "model": _copies(tensors_of(model)), "history": [], "server": []}
         self._lock, self._session, self._early = threading.Lock(), None, []
         self._records = None  # weakly: a loop that is left with `break` ends the run
@@ -123,6 +131,7 @@ class Federation:
             "seed": self.seed,
             "partials": self.partials,
             "policies": [plain_policy(policy) for policy in self.policies],
+            "buffers": self.buffers,
             "cohort": self.cohort,
             "alone": self.alone,
             "network": None if self._wires.network is None else self._wires.network.to_dict(),
@@ -167,12 +176,15 @@ class Federation:
                 if self._flows:
                     yield from self._flow(deployment, version)
                     return
+                if deployment.kept is not None and self._state.get("kept"):
+                    deployment.kept.load(self._state["kept"])
                 while self._state["round"] < self.total:
                     fresh, record = yield from Round(deployment, self._state["round"] + 1, version).run()
                     deployment.drop(version)
                     version = fresh
                     kept = engine.store.get(deployment.server) if deployment.server is not None else []
-                    self._finished(record, engine.store.get(version), kept)
+                    own = {} if deployment.kept is None else {"kept": deployment.kept.state()}
+                    self._finished(record, engine.store.get(version), kept, own)
                     yield record
 
     def _flow(self, deployment: Deployment, version: Any) -> Iterator[Any]:
@@ -183,7 +195,7 @@ class Federation:
         for record in flow.run():
             if isinstance(record, RoundFinished):
                 kept = store.get(deployment.server) if deployment.server is not None else []
-                self._finished(record, store.get(flow.tested.key), kept, snapshot(flow))
+                self._finished(record, store.get(flow.tested.key), kept, {"flow": snapshot(flow)})
             yield record
 
     def _per_task(self, workers: int) -> int:
@@ -194,15 +206,14 @@ class Federation:
         return max(1, min(in_time, TASK_BYTES // nbytes, share))
 
     def _finished(
-        self, record: Any, flats: list[torch.Tensor], server: list[list[torch.Tensor]], flow: dict | None = None
+        self, record: Any, flats: list[torch.Tensor], server: list[list[torch.Tensor]], more: Mapping[str, Any]
     ) -> None:
         """One new state at once: whoever asks for the state meanwhile gets the one before, or this."""
         Layout(self._skeleton.model).unpack(flats)
         entry = {"round": record.round, "accuracy": record.accuracy, "loss": record.loss}
         history = [*self._state["history"], entry]
         model = _copies(tensors_of(self._skeleton.model))
-        state = {"round": record.round, "model": model, "history": history, "server": server}
-        self._state = state if flow is None else {**state, "flow": flow}
+        self._state = {"round": record.round, "model": model, "history": history, "server": server, **more}
 
     def _ended(self) -> None:
         with self._lock:
@@ -239,6 +250,7 @@ class Federation:
             "history": [dict(entry) for entry in state["history"]],
             "server": [[tensor.clone() for tensor in group] for group in state.get("server", [])],
             **({"flow": state["flow"]} if self._flows and "flow" in state else {}),
+            **({"kept": state["kept"]} if self.buffers == "keep" and "kept" in state else {}),
         }
 
     @property
@@ -248,6 +260,17 @@ class Federation:
         Layout(model).unpack(pack(state["model"].values()))
         last = state["history"][-1] if state["history"] else {}
         return Result(model, last.get("accuracy"), last.get("loss"), state["round"])
+
+    def personal(self, worker: str) -> nn.Module:
+        """The model as a device has it after the last finished round: with what it keeps of its own (`buffers="keep"`)
+        in its place; a copy, in evaluation mode. ValueError if there is no such worker.
+        """
+        model, number = self.result.model, self.topology.workers.index(worker)
+        kept = self._state.get("kept") or {"devices": []}
+        if number in kept["devices"]:
+            row, named = kept["devices"].index(number), tensors_of(model)
+            fill([named[name] for name in own_names(model)], [rows[row] for rows in kept["rows"]])
+        return model
 
     def bytes_by_edge(self) -> dict[tuple[str, str], tuple[int, int]]:
         """(parent, node) → (down, up): the bytes of models and updates that arrived over each edge of the topology

@@ -32,10 +32,19 @@ def pack(tensors: Iterable[torch.Tensor]) -> Flats:
     return [torch.cat([tensor.reshape(-1) for tensor in group]) for group in by_type(tensors)]
 
 
-class Layout:
-    """Where each tensor of `model` lies in its flats; packs, unpacks and bounds them."""
+def fill(tensors: Iterable[torch.Tensor], flats: Flats) -> None:
+    """Write what `pack` made of such tensors into these."""
+    for flat, group in zip(flats, by_type(tensors), strict=True):
+        for part, tensor in zip(flat.split([tensor.numel() for tensor in group]), group, strict=True):
+            tensor.copy_(part.view(tensor.shape))
 
-    def __init__(self, model: nn.Module) -> None:
+
+class Layout:
+    """Where each tensor of `model` lies in its flats; packs, unpacks and bounds them. `pooled` names running means and
+    the variances that are pooled about them.
+    """
+
+    def __init__(self, model: nn.Module, pooled: Sequence[tuple[str, str]] = ()) -> None:
         named = tensors_of(model)
         self.model, self.parameters = model, list(model.parameters())
         self.has_buffers = len(named) > len(self.parameters)
@@ -53,6 +62,14 @@ class Layout:
             [PARAMETER_ROOM if isinstance(named[name], nn.Parameter) else BUFFER_ROOM for name in names]
             for names in self.names
         ]
+        self.pooled = [tuple(map(self.place, pair)) for pair in pooled]
+
+    def place(self, name: str) -> tuple[int, int, slice]:
+        """Of a tensor: its flat, its number among that flat's, and the numbers it takes."""
+        group = next(g for g, names in enumerate(self.names) if name in names)
+        index = self.names[group].index(name)
+        start = sum(self.sizes[group][:index])
+        return group, index, slice(start, start + self.sizes[group][index])
 
     def tensors(self) -> list[torch.Tensor]:
         """The model's tensors as they are now: a forward pass may put another tensor in a buffer's place."""
@@ -60,9 +77,7 @@ class Layout:
 
     def unpack(self, flats: Flats) -> None:
         """Write flats into the model."""
-        for flat, sizes, group in zip(flats, self.sizes, by_type(self.tensors()), strict=True):
-            for part, tensor in zip(flat.split(sizes), group, strict=True):
-                tensor.copy_(part.view(tensor.shape))
+        fill(self.tensors(), flats)
 
     def bounds(self, flats: Flats) -> list[list[int]]:
         """Powers of two that an update of this version may not exceed in magnitude, per tensor.
@@ -70,10 +85,14 @@ class Layout:
         The version's own largest value (at least 1) times 2^20 for parameters, 2^30 for buffers such as running
         variances: far above what a round of training that works can reach; they are what makes sums exact.
         """
-        return [
+        found = [
             [room + max(0, frexp(peak)[1]) for room, peak in zip(rooms, _peaks(flat, sizes), strict=True)]
             for flat, sizes, rooms in zip(flats, self.sizes, self._rooms, strict=True)
         ]
+        for (group, mean, _), (other, variance, _) in self.pooled:  # the square of a mean must fit in, too
+            found[other][variance] = max(found[other][variance], 2 * found[group][mean] - BUFFER_ROOM)
+            found[group][mean] = found[other][variance] // 2 - 1
+        return found
 
     def leave(self, strategy: FedAvg, flats: Flats, start: Flats, random: torch.Generator) -> None:
         """Replace the parameters of a trained update by start + `strategy.leave`(what has changed)."""
@@ -117,7 +136,9 @@ class Layout:
             if not flat.is_floating_point():
                 continue
             for part, limit, name in zip(flat.split(sizes, 1), limits, names, strict=True):
-                peaks = part.abs().amax(1) if part.shape[1] else flat.new_zeros(len(flat))
+                if not part.shape[1]:
+                    continue
+                peaks = torch.maximum(part.amax(1), -part.amin(1))
                 bad = ~(peaks.double() <= 2.0**limit)
                 if bad.any():
                     for row in bad.nonzero().flatten().tolist():

@@ -52,6 +52,7 @@ class Round:
         self.missing = self._children()
         self.root = int(self.topology.near[0])
         self.arrived: dict[int, list[Child]] = {}
+        self.unfolded: set[int] = set()  # nodes where summing up before the last has come did not work
         self.ready: list[int] = []
         self.losses, self.samples = np.full(devices, np.nan), np.zeros(devices, np.int64)
         self.failed, self.reason = 0, ""
@@ -78,7 +79,7 @@ class Round:
             if what == "train":
                 yield from self._trained(completion, *rest)
             elif what == "fold":
-                yield from self._folded(completion, *rest)
+                self._folded(completion, *rest)
             elif what == "aggregate":
                 yield from self._aggregated(completion, *rest)
             elif what == "finish":
@@ -147,15 +148,20 @@ class Round:
         deployment, (key, workers), siblings = self.deployment, shard, self._by_parent(shard[1], places)
         groups = []
         for parent, below in siblings:
-            devices = np.stack([below, workers.numbers[below]], 1)
-            groups.append((devices, deployment.address(), *deployment.edges[self.topology.level[parent]]))
+            numbers, own = workers.numbers[below], ()
+            if deployment.kept is not None:
+                own = (deployment.kept.of(numbers.tolist()), deployment.address())
+            edges = deployment.edges[self.topology.level[parent]]
+            groups.append((np.stack([below, numbers], 1), deployment.address(), *edges, *own))
         addresses = tuple(group[1] for group in groups)
+        own = tuple(group[5] for group in groups if deployment.kept is not None)
         given = [deployment.skeleton, self.version, key, deployment.keep, deployment.seed, self.number, groups]
         if deployment.cohort > 1:
             given.append([] if blank is None else np.stack([blank, workers.numbers[blank]], 1))
         self.submit(
             train if deployment.cohort == 1 else train_cohorts, *given,
-            tag=(self._train_s(workers, places), "train", shard, siblings, addresses), outputs=addresses, retries=1,
+            tag=(self._train_s(workers, places), "train", shard, siblings, addresses, own),
+            outputs=(*addresses, *own), retries=1,
             **deployment.at(workers[int(places[0])]),
         )  # fmt: skip
 
@@ -164,21 +170,23 @@ class Round:
             return 0.0
         return max(self.deployment.device_s(workers[place], self.version.nbytes) for place in places.tolist())
 
-    def _trained(self, completion: Completion, shard: tuple, siblings: list, addresses: Sequence) -> Iterator[Any]:
+    def _trained(
+        self, completion: Completion, shard: tuple, siblings: list, addresses: Sequence, own: Sequence
+    ) -> Iterator[Any]:
         results, began = completion.value, (completion.timing.started or 0.0) - self.deployment.began
         workers = shard[1]
         if completion.failure is not None:
-            self.deployment.forget(*addresses)
-            if completion.failure.kind == "engine":
-                raise EngineError(str(completion.failure))
+            self._forget(completion, (*addresses, *own))
             places = np.concatenate([below for _, below in siblings])
             if len(places) > 1:  # a device that takes its worker down must not take others along
                 self._each_alone(shard, places)
                 return
             results = [(None, [(0, 0.0, 0.0, str(completion.failure))])]
-        for (parent, below), address, (key, told) in zip(siblings, addresses, results, strict=True):
+        for index, ((parent, below), address, (key, told, *kept)) in enumerate(
+            zip(siblings, addresses, results, strict=True)
+        ):
             counts = tuple(samples for samples, _, _, reason in told if reason is None)
-            self.deployment.drop(*[address] * (key is None))
+            self.deployment.drop(*[address, *own[index : index + 1]] * (key is None))
             if self.deployment.simulated:
                 told = [(samples, loss, completion.timing.seconds, reason) for samples, loss, _, reason in told]
             self._settle(parent, None if key is None else (self.deployment.hold(key), counts, False), len(below))
@@ -188,6 +196,8 @@ class Round:
                 self.samples[numbers] = counts
                 self.losses[numbers] = [loss for _, loss, _, reason in told if reason is None]
                 self.busy += sum(seconds for _, _, seconds, reason in told if reason is None)
+                if kept:
+                    self.deployment.kept.take(numbers.tolist(), self.deployment.hold(kept[0]))
                 self.wires.count(workers.places[gave], self.version.nbytes, split(key.nbytes, len(counts)))
             yield from self._told(workers, parent, below, told, completion.worker, began)
             began += sum(seconds for _, _, seconds, _ in told)
@@ -248,20 +258,27 @@ class Round:
 
     def _fold(self, node: int) -> None:
         """While others are missing, sum up what has arrived at a node, if it is much: only the sum need be kept."""
-        waiting = [child for child in self.arrived.get(node, ()) if not child[2]]
+        waiting = [] if node in self.unfolded else [child for child in self.arrived.get(node, ()) if not child[2]]
         if sum(child[0].nbytes for child in waiting) < max(FOLD_BYTES, FOLD_MODELS * self.version.nbytes):
             return
         address, children = self.deployment.address(), self.arrived.pop(node)
         self.missing[node] += 1  # the sum comes as one child more
         given = (self.deployment.skeleton, self.version, self.deployment.samples)
-        tag = (0.0, "fold", node, children, address)
-        self.submit(aggregate, *given, [(children, address, None, None)], tag=tag, outputs=(address,), retries=RETRIES)
+        tag, jobs = (0.0, "fold", node, children, address), [(children, address, None, None)]
+        more = self.deployment.at(self.topology.ids[node])
+        self.submit(aggregate, *given, jobs, tag=tag, outputs=(address,), retries=RETRIES, **more)
 
-    def _folded(self, completion: Completion, node: int, children: list[Child], address: Any) -> Iterator[Any]:
-        (key,) = self._value(completion, f"summing up at {self.topology.ids[node]}", (address,))
-        self.deployment.drop(*(child[0] for child in children))
-        self._settle(node, (self.deployment.hold(key), (_samples(children),), True), 1)
-        yield from ()
+    def _folded(self, completion: Completion, node: int, children: list[Child], address: Any) -> None:
+        """A sum is there; if it failed, what was to be summed waits for the node's own sum."""
+        left = children
+        if completion.failure is None:
+            self.deployment.drop(*(child[0] for child in children))
+            left = [(self.deployment.hold(completion.value[0]), (_samples(children),), True)]
+        else:
+            self._forget(completion, (address,))
+            self.unfolded.add(node)
+        self.arrived.setdefault(node, []).extend(left[1:])
+        self._settle(node, left[0], 1)
 
     def _advance(self) -> None:
         """Submit the aggregators that have all their children, several in a task; the coordinator's sum at the end."""
@@ -299,9 +316,7 @@ class Round:
 
     def _aggregated(self, completion: Completion, nodes: Sequence[int], addresses: Sequence) -> Iterator[Any]:
         if completion.failure is not None:
-            self.deployment.forget(*addresses)
-            if completion.failure.kind == "engine":
-                raise EngineError(str(completion.failure))
+            self._forget(completion, addresses)
             if len(nodes) > 1:
                 for node in nodes:
                     self._aggregate([node])
@@ -330,6 +345,12 @@ class Round:
         if deployment.test is not None:
             given = (deployment.skeleton, version, deployment.test, deployment.keep)
             self.submit(evaluate, *given, tag=(0.0, "evaluate"), retries=RETRIES)
+
+    def _forget(self, completion: Completion, addresses: Sequence) -> None:
+        """A task failed: nothing will be at its addresses. An engine that failed is beyond all help."""
+        self.deployment.forget(*addresses)
+        if completion.failure.kind == "engine":
+            raise EngineError(str(completion.failure))
 
     def _value(self, completion: Completion, what: str, addresses: Sequence) -> Any:
         if completion.failure is not None:

@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 from ..planes import Key, cached, get, put
+from .buffers import own_names, pairs
 from .fedavg import FedAvg
-from .layout import Layout, pack
+from .layout import Flats, Layout, fill, pack, tensors_of
 from .streams import stream
 
 Loss = Callable[[Any, torch.Tensor], torch.Tensor]
@@ -25,7 +26,7 @@ _one_at_a_time = threading.Lock()
 @dataclass(frozen=True)
 class Skeleton:
     """What stays the same from round to round; put once. `draws`: the model draws from torch's global stream. `cohort`:
-    how many devices train as one batch.
+    how many devices train as one batch. `buffers`: see `buffers`.
     """
 
     model: nn.Module
@@ -33,6 +34,7 @@ class Skeleton:
     strategy: FedAvg
     draws: bool
     cohort: int = 1
+    buffers: str = "mean"
 
 
 class Resident:
@@ -47,7 +49,14 @@ class Resident:
         """Take the model anew: one that failed in the middle of a step may have left anything behind."""
         kept: Skeleton = get(self.skeleton)
         self.model, self.loss, self.strategy, self.draws = kept.model, kept.loss, kept.strategy, kept.draws
-        self.layout, self.cohort, self.lanes = Layout(self.model), kept.cohort, None
+        self.layout = Layout(self.model, pairs(self.model) if kept.buffers == "pooled" else ())
+        self.own = own_names(self.model) if kept.buffers == "keep" else []
+        self.cohort, self.lanes = kept.cohort, None
+
+    def own_tensors(self) -> list[torch.Tensor]:
+        """What a device keeps, as it is now."""
+        named = tensors_of(self.model)
+        return [named[name] for name in self.own]
 
 
 def shard_rows(shard: Key, keep: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[int]]:
@@ -67,20 +76,25 @@ def train(
 
     A group is siblings, whose updates lie under one key: (devices, address, down, up) with, per device, its place in
     the shard and its number. Returns per group the key, None without updates, and per device its samples, loss,
-    seconds, and why it failed, if it did: one bad device does not harm the others.
+    seconds, and why it failed, if it did: one bad device does not harm the others. Where devices keep tensors of their
+    own, a group has two parts more: where each device's lie, and the address for new ones, whose key comes back, too.
     """
     here = cached(Resident, skeleton, threading.get_ident())
     here.model.train()
     inputs, labels, table, cuts = shard_rows(shard, keep)
     done, bounds = [], None
-    for devices, address, down, up in groups:
-        told, updates = [], []
-        for place, device in devices:
+    for devices, address, down, up, *own in groups:
+        told, updates, keeps = [], [], []
+        for at, (place, device) in enumerate(devices):
             rows, began, loss, reason = table[cuts[place] : cuts[place + 1]], time.perf_counter(), float("nan"), None
             try:
                 flats = get(version, down)
                 bounds = bounds or here.layout.bounds(flats)
                 here.layout.unpack(flats)
+                if own and own[0][at] is not None:
+                    key, row = own[0][at]
+                    fill(here.own_tensors(), [rows_of[row] for rows_of in get(key)])
+                    flats = pack(here.layout.tensors())
                 with _global_stream(here.draws, stream(seed, "draws", number, device)):
                     order = torch.Generator().manual_seed(stream(seed, "shuffle", number, device))
                     loss = local_sgd(
@@ -91,15 +105,21 @@ def train(
                     random = torch.Generator().manual_seed(stream(seed, "noise", number, device))
                     here.layout.leave(here.strategy, flats, start, random)
                 here.layout.check(flats, bounds)
+                if own:
+                    keeps.append(pack(here.own_tensors()))
                 updates.append(flats)
             except Exception as error:
                 reason = f"{type(error).__name__}: {error}"
                 here.renew()
                 here.model.train()
             told.append((len(rows), loss, time.perf_counter() - began, reason))
-        key = put(address, [torch.stack(same) for same in zip(*updates, strict=True)], up) if updates else None
-        done.append((key, told))
+        key = put(address, _stacked(updates), up) if updates else None
+        done.append((key, told, *([put(own[1], _stacked(keeps)) if keeps else None] if own else [])))
     return done
+
+
+def _stacked(updates: Sequence[Flats]) -> Flats:
+    return [torch.stack(same) for same in zip(*updates, strict=True)]
 
 
 def local_sgd(

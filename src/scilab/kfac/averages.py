@@ -25,7 +25,7 @@ def packed_length(shape: Shape) -> int:
 
 
 def pack(sums: Sums, shape: Shape) -> torch.Tensor:
-    """One vector (packed_length,) of everything a factor step has gathered of a layer."""
+    """One vector (packed_length,) of everything a factor step has gathered of a layer that something went through."""
     left = sums.left if shape.diagonal else _lower(sums.left)
     return torch.cat([left.reshape(-1), _lower(sums.right).reshape(-1), sums.terms[None], sums.rows[None]])
 

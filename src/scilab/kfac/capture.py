@@ -6,7 +6,6 @@ Whatever calls layers outside it (evaluation, the second forward pass of activat
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +15,7 @@ from torch import nn
 
 from .layers import Layer
 from .likelihood import Likelihood
+from .stopwatch import Stopwatch
 
 REDUCTIONS = ("mean", "sum")
 
@@ -44,22 +44,24 @@ class Capture:
 
     `due()` says whether the coming step wants factors, `seed(pass)` which draws. Empirical gradients are multiplied by
     what `unscale(terms)` returns, which undoes the mean of the loss, accumulation and loss scaling.
+    `first` is the global number of the next pass's first example, if it was said; it counts on from there.
     """
 
     def __init__(
         self, model: nn.Module, layers: Mapping[str, Layer], likelihood: Likelihood, *, sampled: bool, automatic: bool,
-        due: Callable[[], bool], seed: Callable[[int], int], unscale: Callable[[int], float],
+        due: Callable[[], bool], seed: Callable[[int], int], unscale: Callable[[int], float], watch: Stopwatch,
+        rank: int = 0,
     ) -> None:  # fmt: skip
         self.layers, self.likelihood, self.sampled, self.automatic = layers, likelihood, sampled, automatic
-        self._due, self._seed, self._unscale = due, seed, unscale
+        self._due, self._seed, self._unscale, self._watch, self._rank = due, seed, unscale, watch, rank
         self.first: int | None = None
-        self.rank = 0
         self._open, self._pass = False, None
         self._empirical: list[Pass] = []
         self.sums: dict[str, Sums] = {}
-        self.observed, self.seconds = 0, 0.0
+        self._absent: dict[str, int] = {}
+        self.observed, self.called = 0, set()
         self._handles = [
-            module.register_forward_hook(self._watch(name))
+            module.register_forward_hook(self._hook(name))
             for name, layer in layers.items()
             for module in layer.modules
         ]
@@ -75,11 +77,14 @@ class Capture:
         self.take()
 
     def take(self) -> dict[str, Sums]:
-        """What was gathered since the last call; begins anew."""
+        """What was gathered since the last call; begins anew. A layer that nothing went through has its terms alone."""
         for each in self._empirical:
             for name in list(each.calls):
                 self._sum(each, name)  # calls that no gradient came to: it is zero
-        sums, self.sums, self._empirical, self._pass, self.observed = self.sums, {}, [], None, 0
+        for name, terms in self._absent.items():
+            self.sums.setdefault(name, Sums()).terms += terms
+        sums, self.sums, self._empirical, self._pass, self._absent = self.sums, {}, [], None, {}
+        self.observed, self.called = 0, set()
         return sums
 
     def _enter(self, model: nn.Module, inputs: tuple) -> None:
@@ -91,7 +96,7 @@ class Capture:
         if opened and self.automatic and isinstance(outputs, torch.Tensor) and outputs.dim() > 0:
             self.observe(outputs)
 
-    def _watch(self, name: str) -> Callable:
+    def _hook(self, name: str) -> Callable:
         def hook(module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
             if not self._open or not isinstance(output, torch.Tensor) or not output.requires_grad:
                 return
@@ -111,30 +116,44 @@ class Capture:
         seen = self._pass
         if seen is None:
             return
-        began = time.perf_counter()
         seen.terms, self._pass = self.likelihood.terms(outputs), None
         self.observed += 1
+        self.called |= seen.calls.keys()
+        first, number = self._numbers(len(outputs))
+        for name in self.layers.keys() - seen.calls.keys():  # its terms are part of the mean, with gradients of zero
+            self._absent[name] = self._absent.get(name, 0) + seen.terms
+        if not seen.terms:  # a rank without examples
+            return
         if not self.sampled:
             self._empirical.append(seen)
             return
-        first = self.rank * len(outputs) if self.first is None else self.first
-        cotangent = self.likelihood.draw(outputs, self._seed(self.observed), first)
-        places = [(name, number) for name, calls in seen.calls.items() for number in range(len(calls))]
-        edges = [seen.calls[name][number][1] for name, number in places]
-        if not edges:
-            return
-        found = torch.autograd.grad(outputs, edges, cotangent.to(outputs.dtype), retain_graph=True, allow_unused=True)
-        for (name, number), gradient in zip(places, found, strict=True):
-            if gradient is not None:
-                seen.gradients.setdefault(name, {})[number] = gradient
-        del found
-        self.seconds += time.perf_counter() - began
+        with self._watch("capture"):
+            cotangent = self.likelihood.draw(outputs, self._seed(number), first).to(outputs.dtype)
+            places = [(name, number) for name, calls in seen.calls.items() for number in range(len(calls))]
+            edges = [seen.calls[name][number][1] for name, number in places]
+            if not edges:
+                return
+            found = torch.autograd.grad(outputs, edges, cotangent, retain_graph=True, allow_unused=True)
+            for (name, number), gradient in zip(places, found, strict=True):
+                if gradient is not None:
+                    seen.gradients.setdefault(name, {})[number] = gradient
+            del found
         for name in list(seen.calls):
             self._sum(seen, name)
 
+    def _numbers(self, examples: int) -> tuple[int, int]:
+        """Global number of a pass's first example and which stream it draws from.
+
+        Unless told, passes of equal size on all ranks are assumed, and each pass of a step has a stream of its own.
+        """
+        if self.first is None:
+            return self._rank * examples, self.observed
+        first, self.first = self.first, self.first + examples
+        return first, 0
+
     def _arrived(self, seen: Pass, name: str, number: int, gradient: torch.Tensor) -> None:
-        if seen.terms is None or name not in seen.calls:
-            return  # outputs that were never observed, or a second backward pass through the same graph
+        if not seen.terms or name not in seen.calls:
+            return  # no examples, outputs never observed, or a second backward pass through the same graph
         held = seen.gradients.setdefault(name, {})
         held[number] = gradient
         if len(held) == len(seen.calls[name]):
@@ -143,12 +162,11 @@ class Capture:
     @torch.no_grad()
     def _sum(self, seen: Pass, name: str) -> None:
         """Add one pass of one layer, in full precision; if anything in it is not finite, add and count nothing."""
-        began = time.perf_counter()
         layer, calls, held = self.layers[name], seen.calls.pop(name), seen.gradients.pop(name, {})
         scale = 1.0 if self.sampled else self._unscale(seen.terms)
         inputs = [x for x, _, _ in calls]
         device = layer.weight.device
-        with torch.autocast(device.type, enabled=False):
+        with self._watch("capture"), torch.autocast(device.type, enabled=False):
             gradients = [
                 held[number].to(layer.dtype) * scale if number in held
                 else torch.zeros(shape, dtype=layer.dtype, device=device)
@@ -160,4 +178,3 @@ class Capture:
             total = self.sums.setdefault(name, Sums())
             for part, value in (("left", left), ("right", right), ("terms", terms), ("rows", rows)):
                 setattr(total, part, getattr(total, part) + torch.where(fine, value, torch.zeros_like(value)))
-        self.seconds += time.perf_counter() - began

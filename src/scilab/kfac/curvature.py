@@ -32,14 +32,20 @@ class Curvature:
         self.bases: dict[str, Basis] = {}
 
     def update(self, sums: Mapping[str, Sums], decay: float) -> None:
-        """One step of the running averages; a layer without sums counts nothing and decays."""
-        new = {name: pack(sums[name], shape).to(self.storage.dtype) if name in sums else torch.zeros(
-            packed_length(shape), dtype=self.storage.dtype, device=self.device
-        ) for name, shape in self.shapes.items()}  # fmt: skip
+        """One step of the running averages; a layer that nothing went through counts its loss terms, others nothing."""
+        new = {name: self._packed(sums.get(name), shape) for name, shape in self.shapes.items()}
         if self.storage.factors == "owner":
             new = self.exchange.add_up(new)
         for name in list(new):
             self.averages[name] = advance(self.averages.get(name), new.pop(name), decay)
+
+    def _packed(self, sums: Sums | None, shape: Shape) -> torch.Tensor:
+        if sums is not None and isinstance(sums.left, torch.Tensor):
+            return pack(sums, shape).to(self.storage.dtype)
+        vector = torch.zeros(packed_length(shape), dtype=self.storage.dtype, device=self.device)
+        if sums is not None:
+            vector[-2] = sums.terms
+        return vector
 
     def fold(self) -> None:
         """Bring local averages to their owners, who add them up; the others begin again from zero. Exact: averages are
@@ -83,11 +89,14 @@ class Curvature:
             return Basis(tensors[0], None, tensors[1], None)
         return Basis(*([None, *tensors] if self.shapes[name].diagonal else tensors))
 
-    def held(self) -> dict[str, int]:
-        """Bytes held here now."""
+    def held(self) -> dict[str, tuple[int, int]]:
+        """Bytes held here now: (factors, decomposition) of each layer."""
         return {
-            "factors": sum(average.nbytes for average in self.averages.values()),
-            "decompositions": sum(tensor.nbytes for basis in self.bases.values() for tensor in basis.tensors()),
+            name: (
+                self.averages[name].nbytes if name in self.averages else 0,
+                sum(tensor.nbytes for tensor in self.bases[name].tensors()) if name in self.bases else 0,
+            )
+            for name in self.shapes
         }
 
     def state_dict(self) -> dict[str, Any]:

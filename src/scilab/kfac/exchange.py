@@ -1,7 +1,7 @@
 """What ranks send each other: one collective call for all factors, one per peer for decompositions and for gradients.
 
 Every call is made by `KFAC.step`, none in a hook, in the same order on all ranks, with sizes that follow from the
-layers' shapes alone. Received bytes are counted by purpose.
+layers' shapes alone. Bytes are counted by purpose and layer.
 """
 
 from __future__ import annotations
@@ -13,20 +13,34 @@ import torch
 import torch.distributed as dist
 
 from .placement import Placement
+from .stopwatch import Stopwatch
 
 
 class Exchange:
-    """Collectives over `group` (None: one process, nothing is sent) for one `Placement`."""
+    """Collectives over `group` (None: one process, nothing is sent) for one `Placement`.
 
-    def __init__(self, placement: Placement, group: dist.ProcessGroup | None, device: torch.device) -> None:
-        self.placement, self._group, self._device = placement, group, device
+    Raises:
+        ValueError: a grid of HYBRID-OPT in a part of the world; its rows and columns are made by all ranks together.
+    """
+
+    def __init__(
+        self, placement: Placement, group: dist.ProcessGroup | None, device: torch.device, watch: Stopwatch
+    ) -> None:  # fmt: skip
+        self.placement, self._group, self._device, self._watch = placement, group, device, watch
         self.rank = 0 if group is None else dist.get_rank(group)
-        self.received, self.calls = Counter(), Counter()
+        self.received: Counter[tuple[str, str]] = Counter()
+        self.sent: Counter[tuple[str, str]] = Counter()
+        self.calls: Counter[str] = Counter()
         self._column = self._row = None
         self._made: list[dist.ProcessGroup] = []
         if group is None:
             return
         ranks = dist.get_process_group_ranks(group)
+        if 1 < placement.workers < placement.ranks < dist.get_world_size():
+            raise ValueError(
+                f"gradient_worker_fraction {placement.workers}/{placement.ranks} in a group of {placement.ranks} of "
+                f"{dist.get_world_size()} ranks: in a part of the world it must be 1 or 1/{placement.ranks}"
+            )
         for kind, members_of in (("_column", placement.column), ("_row", placement.row)):
             for members in dict.fromkeys(tuple(members_of(rank)) for rank in range(placement.ranks)):
                 if len(members) == placement.ranks:
@@ -59,9 +73,14 @@ class Exchange:
         sent = torch.cat([vectors[name] for owned in names for name in owned])
         mine, ranks = sizes[self.rank], self.placement.ranks
         received = sent.new_empty(ranks * mine)
-        dist.all_to_all_single(received, sent, [mine] * ranks, sizes, group=self._group)
+        with self._watch("exchange"):
+            dist.all_to_all_single(received, sent, [mine] * ranks, sizes, group=self._group)
         self.calls["factors"] += 1
-        self.received["factors"] += (ranks - 1) * mine * sent.element_size()
+        for name, vector in vectors.items():
+            if self.placement.owners[name] == self.rank:
+                self.received["factors", name] += (ranks - 1) * vector.nbytes
+            else:
+                self.sent["factors", name] += vector.nbytes
         total = received.view(ranks, mine)[0].clone()
         for part in received.view(ranks, mine)[1:]:
             total += part
@@ -99,21 +118,41 @@ class Exchange:
         if group is None:
             return dict(mine)
         buffers, works = {}, []
-        for place, member in enumerate(members):
-            length = sum(sizes[name] for name in names[member])
-            if not length:
-                continue
-            if member == self.rank:
-                buffers[member] = torch.cat([mine[name] for name in names[member]])
-            else:
-                buffers[member] = torch.empty(length, dtype=dtype, device=self._device)
-                self.received[kind] += buffers[member].nbytes
-            works.append(dist.broadcast(buffers[member], group=group, group_src=place, async_op=True))
-            self.calls[kind] += 1
-        for work in works:
-            work.wait()
+        with self._watch("exchange"):
+            for place, member in enumerate(members):
+                length = sum(sizes[name] for name in names[member])
+                if not length:
+                    continue
+                if member == self.rank:
+                    buffers[member] = torch.cat([mine[name] for name in names[member]])
+                else:
+                    buffers[member] = torch.empty(length, dtype=dtype, device=self._device)
+                works.append(dist.broadcast(buffers[member], group=group, group_src=place, async_op=True))
+                self.calls[kind] += 1
+                counter, times = (self.sent, len(members) - 1) if member == self.rank else (self.received, 1)
+                for name in names[member]:
+                    counter[kind, name] += times * sizes[name] * dtype.itemsize
+            for work in works:
+                work.wait()
         return {
             name: part
             for member, buffer in buffers.items()
             for name, part in zip(names[member], buffer.split([sizes[n] for n in names[member]]), strict=True)
         }
+
+    def sum(self, numbers: list[float]) -> list[float]:
+        """Each number, added up over the ranks."""
+        if self._group is None:
+            return numbers
+        total = torch.tensor(numbers, dtype=torch.float64, device=self._device)
+        dist.all_reduce(total, group=self._group)
+        self.calls["damping"] += 1
+        return total.tolist()
+
+
+def by_kind(counter: Mapping[tuple[str, str], int]) -> dict[str, int]:
+    """Bytes by purpose."""
+    found: Counter[str] = Counter()
+    for (kind, _), number in counter.items():
+        found[kind] += number
+    return dict(found)

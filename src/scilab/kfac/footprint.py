@@ -67,6 +67,9 @@ class Prediction:
     received_factors: list[int]
     received_decompositions: list[int]
     received_gradients: list[int]
+    messages: dict[str, tuple[int, int]]
+    """(decomposition, preconditioned gradient) of each layer as they are sent."""
+    storage: Storage
 
     @property
     def held(self) -> list[int]:
@@ -78,6 +81,37 @@ class Prediction:
         rare = self.received_factors[rank] / reduced_every + self.received_decompositions[rank] / decompose_every
         return rare + self.received_gradients[rank]
 
+    def held_by_layer(self, rank: int) -> dict[str, tuple[int, int]]:
+        """(factors, decomposition) of each layer that `rank` holds between steps."""
+        grid, everywhere = self.placement, self.storage.factors == "local"
+        with_factors, with_basis = set(grid.owned(rank)), set(grid.preconditions(rank))
+        return {
+            name: (factors * (everywhere or name in with_factors), basis * (name in with_basis))
+            for name, (factors, basis) in self.layers.items()
+        }
+
+    def received_by_layer(self, rank: int) -> dict[str, dict[str, int]]:
+        """{purpose: {layer: bytes}} that `rank` receives at each reduction, each decomposition, each step."""
+        grid = self.placement
+        own, held = set(grid.owned(rank)), set(grid.preconditions(rank))
+        found = {
+            "factors": {name: (grid.ranks - 1) * self.layers[name][0] for name in own},
+            "decompositions": {name: self.messages[name][0] for name in held - own},
+            "gradients": {name: message[1] for name, message in self.messages.items() if name not in held},
+        }
+        return {kind: {name: number for name, number in each.items() if number} for kind, each in found.items()}
+
+    def sent_by_layer(self, rank: int) -> dict[str, dict[str, int]]:
+        """The same for what `rank` sends, once for each that receives it."""
+        grid = self.placement
+        own, held = grid.owned(rank), grid.preconditions(rank)
+        found = {
+            "factors": {name: sizes[0] for name, sizes in self.layers.items() if name not in own},
+            "decompositions": {name: (grid.workers - 1) * self.messages[name][0] for name in own},
+            "gradients": {name: (grid.columns - 1) * self.messages[name][1] for name in held},
+        }
+        return {kind: {name: number for name, number in each.items() if number} for kind, each in found.items()}
+
 
 def shapes_of(model: nn.Module, skip: Iterable[str] = ()) -> dict[str, Shape]:
     """Sizes of the layers that K-FAC would precondition; the model's parameters may be on the meta device."""
@@ -86,39 +120,29 @@ def shapes_of(model: nn.Module, skip: Iterable[str] = ()) -> dict[str, Shape]:
 
 def predict(
     model: nn.Module | Mapping[str, Shape], *, ranks: int = 1, gradient_worker_fraction: float = 1.0,
-    storage: Storage | None = None,
+    storage: Storage | None = None, costs: Mapping[str, float] | None = None,
 ) -> Prediction:  # fmt: skip
     """Memory and traffic of K-FAC for `model`, or the sizes of its layers, to the byte.
 
     As J. G. Pauloski et al. (SC21) place them, with packed triangles (half of the factors) and no stored reciprocals.
+    `costs` are milliseconds to decompose each layer, estimated if None.
     """
     shapes, storage = shapes_of(model) if isinstance(model, nn.Module) else model, storage or Storage()
-    placement = place({name: cost(shape) for name, shape in shapes.items()}, ranks, gradient_worker_fraction)
-    factor = {name: storage.factor_bytes(shape) for name, shape in shapes.items()}
-    basis = {name: storage.basis_bytes(shape) for name, shape in shapes.items()}
-    size = storage.dtype.itemsize
-
-    def total(sizes: Mapping[str, int], names: Iterable[str]) -> int:
-        return sum(sizes[name] for name in names)
-
-    def from_others(rank: int) -> int:
-        own = set(placement.owned(rank))
-        return sum(_on_the_wire(basis[name]) for name in placement.preconditions(rank) if name not in own)
-
-    def gradients(rank: int) -> int:
-        held = set(placement.preconditions(rank))
-        return sum(shape.parameters * size for name, shape in shapes.items() if name not in held)
-
-    everyone = range(ranks)
-    return Prediction(
-        placement,
-        {name: (factor[name], basis[name]) for name in shapes},
-        [total(factor, placement.owned(rank) if storage.factors == "owner" else shapes) for rank in everyone],
-        [total(basis, placement.preconditions(rank)) for rank in everyone],
-        [(ranks - 1) * total(factor, placement.owned(rank)) for rank in everyone],
-        [from_others(rank) for rank in everyone],
-        [gradients(rank) for rank in everyone],
-    )
+    costs = costs or {name: cost(shape) for name, shape in shapes.items()}
+    layers = {name: (storage.factor_bytes(shape), storage.basis_bytes(shape)) for name, shape in shapes.items()}
+    messages = {
+        name: (_on_the_wire(layers[name][1]), shape.parameters * storage.dtype.itemsize)
+        for name, shape in shapes.items()
+    }
+    found = Prediction(place(costs, ranks, gradient_worker_fraction), layers, [], [], [], [], [], messages, storage)
+    for rank in range(ranks):
+        held, received = found.held_by_layer(rank).values(), found.received_by_layer(rank)
+        found.factors.append(sum(factors for factors, _ in held))
+        found.decompositions.append(sum(basis for _, basis in held))
+        found.received_factors.append(sum(received["factors"].values()))
+        found.received_decompositions.append(sum(received["decompositions"].values()))
+        found.received_gradients.append(sum(received["gradients"].values()))
+    return found
 
 
 def _on_the_wire(nbytes: int) -> int:

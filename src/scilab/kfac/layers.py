@@ -65,14 +65,25 @@ class Layer(ABC):
         """(Σ ā āᵀ, Σ g gᵀ, rows) over all calls of one forward pass; A is divided by loss terms, G by `rows`."""
 
     def gradient(self) -> torch.Tensor | None:
-        """The gradient as (blocks, outputs, inputs), a copy in the factors' dtype; None if there is none."""
+        """The gradient as (blocks, outputs, inputs) in the factors' dtype, its own memory if it can be; or None."""
         if self.weight.grad is None:
             return None
         grad = self.weight.grad.reshape(self.shape.blocks, self.shape.outputs, -1).to(self.dtype)
         if self.bias is None:
-            return grad.clone() if grad.data_ptr() == self.weight.grad.data_ptr() else grad
+            return grad
         bias = self.bias.grad if self.bias.grad is not None else torch.zeros_like(self.bias)
         return torch.cat([grad, bias.view(self.shape.blocks, -1, 1).to(self.dtype)], dim=2)
+
+    def parameters(self) -> list[nn.Parameter]:
+        """The weight, and the bias if it is part of the layer's matrix."""
+        return [self.weight] if self.bias is None else [self.weight, self.bias]
+
+    def weights(self) -> torch.Tensor:
+        """The parameters as such a matrix, a copy."""
+        weight = self.weight.detach().reshape(self.shape.blocks, self.shape.outputs, -1).to(self.dtype, copy=True)
+        if self.bias is None:
+            return weight
+        return torch.cat([weight, self.bias.detach().view(self.shape.blocks, -1, 1).to(self.dtype)], dim=2)
 
     def write(self, grad: torch.Tensor) -> None:
         """Write such a matrix back, in place: DDP's buckets and fused optimizers hold the old tensors."""
@@ -109,7 +120,7 @@ class RowLayer(Layer):
         for x, g in zip(inputs, gradients, strict=True):
             g = self.output_rows(g.to(self.dtype)).flatten(2)
             left, right, rows = left + self.input_moment(x.to(self.dtype)), right + g @ g.mT, rows + g.shape[2]
-        return left, right, torch.as_tensor(rows, dtype=self.dtype, device=right.device)
+        return left, right, torch.full((), rows, dtype=self.dtype, device=right.device)
 
     def _reduced(self, inputs: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor]) -> tuple:
         rows = [self.input_rows(x.to(self.dtype)) for x in inputs]
@@ -119,7 +130,7 @@ class RowLayer(Layer):
         moment = mean @ mean.mT
         if self.bias is not None:
             moment = with_bias(moment, mean.sum(2), mean.shape[2])
-        count = torch.as_tensor(mean.shape[2], dtype=self.dtype, device=moment.device)
+        count = torch.full((), mean.shape[2], dtype=self.dtype, device=moment.device)
         return moment, total @ total.mT, count
 
 
@@ -156,7 +167,7 @@ class ConvLayer(RowLayer):
 
     def output_rows(self, g: torch.Tensor) -> torch.Tensor:
         g = self._images(g)
-        return g.reshape(len(g), self.shape.blocks, self.shape.outputs, -1).permute(1, 2, 0, 3)
+        return g.flatten(2).unflatten(1, (self.shape.blocks, self.shape.outputs)).permute(1, 2, 0, 3)
 
 
 class EmbeddingLayer(Layer):
@@ -185,7 +196,10 @@ class EmbeddingLayer(Layer):
         return left[None], right, rows
 
     def gradient(self) -> torch.Tensor | None:
-        return None if self.weight.grad is None else self.weight.grad.mT[None].to(self.dtype, copy=True)
+        return None if self.weight.grad is None else self.weight.grad.mT[None].to(self.dtype)
+
+    def weights(self) -> torch.Tensor:
+        return self.weight.detach().mT[None].to(self.dtype, copy=True)
 
     def write(self, grad: torch.Tensor) -> None:
         self.weight.grad.copy_(grad[0].mT)

@@ -49,10 +49,14 @@ class Placement:
         return [name for name, owner in self.owners.items() if owner % self.columns == rank % self.columns]
 
 
+def eigh_ms(size: int) -> float:
+    """Estimated milliseconds of an eigendecomposition of a (size, size) matrix on one CPU thread."""
+    return CALL_MS + CUBE_MS * size**3
+
+
 def cost(shape: Shape) -> float:
     """Estimated milliseconds to decompose a layer's factors."""
-    left = 0.0 if shape.diagonal else CALL_MS + CUBE_MS * shape.inputs**3
-    return shape.blocks * (left + CALL_MS + CUBE_MS * shape.outputs**3)
+    return shape.blocks * ((0.0 if shape.diagonal else eigh_ms(shape.inputs)) + eigh_ms(shape.outputs))
 
 
 def gradient_workers(ranks: int, fraction: float) -> int:

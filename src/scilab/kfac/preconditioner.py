@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import time
 import warnings
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from functools import reduce
 from typing import Any
 
@@ -18,34 +14,16 @@ from torch import nn
 
 from .capture import REDUCTIONS, Capture
 from .curvature import Curvature
-from .exchange import Exchange
+from .damping import LevenbergMarquardt, Trial
+from .directions import Figures, directions, measure
+from .exchange import Exchange, by_kind
 from .footprint import Prediction, Storage, predict
+from .hyper import Hyper, HyperParameters
 from .layers import find_layers
 from .likelihood import Likelihood, stream
-
-Hyper = float | Callable[[int], float]
-LIMITS = {
-    "damping": (0.0, math.inf, "a positive number; 0.003 suits most networks at a mean loss"),
-    "factors_every": (1, math.inf, "a whole number of steps from 1"),
-    "decompose_every": (1, math.inf, "a whole number of steps from 1"),
-    "decay": (0.0, 1.0, "at least 0 and below 1; 0.95 is usual"),
-    "kl_clip": (0.0, math.inf, "a positive number, or None for no clipping; 0.001 is usual"),
-    "lr": (0.0, math.inf, "the optimizer's learning rate"),
-}
-
-
-@dataclass(frozen=True)
-class Report:
-    """What the last step did: λ, ν (1 without clipping), ⟨V, ∇L⟩ before clipping, and cos(∇L, V) by layer.
-
-    A cosine of 1.000 means that a layer is not preconditioned at all; nan that it has no gradient.
-    """
-
-    step: int
-    damping: float
-    scale: float
-    product: float
-    cosines: dict[str, float]
+from .report import Report, cosines, thinned
+from .sites import measured_costs
+from .stopwatch import Late, Stopwatch
 
 
 class KFAC:
@@ -58,12 +36,13 @@ class KFAC:
 
     likelihood: "categorical" (the model returns logits; `class_dim` if they have more than two dimensions), "gaussian"
         (means, unit variance: half the squared distance) or "bernoulli" (logits). The loss is a mean over its terms.
-    damping: λ, added to the eigenvalues of A ⊗ G; it is in units of the mean loss.
+    damping: λ, added to the eigenvalues of A ⊗ G, in units of the mean loss; a number, a callable of the step, or a
+        `LevenbergMarquardt` that adapts it, for which call `adapt` after `optimizer.step()`.
     factors_every, decompose_every: intervals in steps. decay: of the factors' running average.
     kl_clip: κ, None for none; it needs `lr`.
     fisher: "sampled" (targets drawn from the model) or "empirical" (the loss's own gradients, which needs `reduction`,
-        "mean" or "sum"; `accumulation`, by which each of several backward passes a step was divided; and `loss_scale`,
-        such as `scaler.get_scale`).
+        "mean" or "sum" over this rank's terms; `accumulation`, by which each of several backward passes a step was
+        divided; and `loss_scale`, such as `scaler.get_scale`, or whatever else multiplies the loss).
     automatic: whether a tensor that the model returns is taken for its outputs; otherwise, and for models that return
         something else, call `observe(outputs)` between forward and backward.
     sharing: "expand" or "reduce" for layers with several rows per example, for all or by name pattern.
@@ -73,6 +52,8 @@ class KFAC:
         up to this relative error (see `solve.eigh`).
     gradient_worker_fraction, factors, group: over ranks of torch.distributed (see `placement`, `footprint.Storage`);
         "owner" reduces factors at every update of them, "local" only when decompositions are due.
+    costs: milliseconds to decompose each layer, by name, by which layers are spread over ranks; None estimates them
+        from their sizes, "measured" measures each size once, on rank 0, now.
 
     Hyper-parameters may be callables of the step (from 0); `set` changes them between steps.
 
@@ -81,13 +62,15 @@ class KFAC:
     """
 
     def __init__(
-        self, model: nn.Module, *, likelihood: str, damping: Hyper = 3e-3, factors_every: Hyper = 10,
-        decompose_every: Hyper = 100, decay: Hyper = 0.95, kl_clip: Hyper | None = None, lr: Hyper | None = None,
+        self, model: nn.Module, *, likelihood: str, damping: Hyper | LevenbergMarquardt = 3e-3,
+        factors_every: Hyper = 10, decompose_every: Hyper = 100, decay: Hyper = 0.95,
+        kl_clip: Hyper | None = None, lr: Hyper | None = None,
         fisher: str = "sampled", reduction: str | None = None, accumulation: int = 1,
         loss_scale: Callable[[], float] | None = None, class_dim: int | None = None, automatic: bool = True,
         sharing: str | Mapping[str, str] = "expand", skip: Iterable[str] = (), method: str = "eigen",
         basis_dtype: torch.dtype | None = None, basis_tolerance: float | None = None,
-        gradient_worker_fraction: float = 1.0, factors: str = "owner", group: Any = None, seed: int = 0,
+        gradient_worker_fraction: float = 1.0, factors: str = "owner", costs: Mapping[str, float] | str | None = None,
+        group: Any = None, seed: int = 0,
     ) -> None:  # fmt: skip
         model = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
         if fisher not in ("sampled", "empirical"):
@@ -99,10 +82,15 @@ class KFAC:
             )
         if basis_tolerance is not None and not 0 < basis_tolerance < 1:
             raise ValueError(f"basis_tolerance must lie between 0 and 1, or be None, got {basis_tolerance!r}")
-        self._hyper: dict[str, Any] = {"kl_clip": None, "lr": None}
+        self._adaptive = damping if isinstance(damping, LevenbergMarquardt) else None
+        if self._adaptive and method != "eigen":
+            raise ValueError("adaptive damping needs method='eigen': inverses hold the damping they were made with")
+        self._hyper = HyperParameters(
+            damping=self._adaptive.initial if self._adaptive else damping, factors_every=factors_every,
+            decompose_every=decompose_every, decay=decay, kl_clip=kl_clip, lr=lr,
+        )  # fmt: skip
         self.steps, self.seed = 0, seed
-        self.set(damping=damping, factors_every=factors_every, decompose_every=decompose_every, decay=decay)
-        self.set(lr=lr, kl_clip=kl_clip)
+        self._model = model
         self.layers = find_layers(model, skip, sharing)
         places = {(layer.weight.device, layer.name) for layer in self.layers.values()}
         self.device = next(iter(self.layers.values())).weight.device
@@ -117,22 +105,42 @@ class KFAC:
             group = dist.group.WORLD if group is None else group
             ranks = dist.get_world_size(group)
         self.shapes = {name: layer.shape for name, layer in self.layers.items()}
+        group = group if ranks > 1 else None
         self.predicted: Prediction = predict(
-            self.shapes, ranks=ranks, gradient_worker_fraction=gradient_worker_fraction, storage=self.storage
-        )
+            self.shapes, ranks=ranks, gradient_worker_fraction=gradient_worker_fraction, storage=self.storage,
+            costs=self._agreed(costs, group),
+        )  # fmt: skip
         self.placement = self.predicted.placement
-        self._exchange = Exchange(self.placement, group if ranks > 1 else None, self.device)
-        self.curvature = Curvature(self.shapes, self.storage, self._exchange, self.device, basis_tolerance, self._tell)
+        self._watch = Stopwatch(self.device)
+        self._exchange = Exchange(self.placement, group, self.device, self._watch)
+        self.curvature = Curvature(
+            self.shapes, self.storage, self._exchange, self.device, basis_tolerance,
+            lambda name, text: self._tell(f"layer {name!r}: {text}"),
+        )  # fmt: skip
         self.notices: list[str] = []
-        self._figures: tuple | None = None
-        self._seconds: Counter[str] = Counter()
+        self._told: set[str] = set()
+        self._figures: Figures | None = None
+        self._products, self._trial, self._spectra = Late(), None, {}
         scale = loss_scale or (lambda: 1.0)
         self._capture = Capture(
             model, self.layers, Likelihood(likelihood, class_dim), sampled=fisher == "sampled", automatic=automatic,
             due=lambda: self._due("factors_every"), seed=lambda number: stream(seed, "fisher", self.steps, number),
             unscale=lambda terms: (terms if reduction == "mean" else 1) * accumulation / scale(),
+            watch=self._watch, rank=self._exchange.rank,
         )  # fmt: skip
-        self._capture.rank = self._exchange.rank
+
+    def _agreed(self, costs: Mapping[str, float] | str | None, group: Any) -> Mapping[str, float] | None:
+        """Costs that are the same on all ranks, or they would find different placements."""
+        if costs == "measured":
+            measured = [measured_costs(self.shapes, self.storage.dtype, self.device)]
+            if group is not None:
+                dist.broadcast_object_list(measured, group=group, group_src=0)
+            return measured[0]
+        if costs is not None and (isinstance(costs, str) or set(costs) != set(self.shapes)):
+            raise ValueError(
+                f"costs must be None, 'measured' or milliseconds for each of {', '.join(self.shapes)}; got {costs!r}"
+            )
+        return costs
 
     def __enter__(self) -> KFAC:
         return self
@@ -147,26 +155,20 @@ class KFAC:
 
     def set(self, **changes: Hyper | None) -> None:
         """Change hyper-parameters from the coming step on; ValueError says what is allowed. On all ranks alike."""
-        for name, value in changes.items():
-            if name not in LIMITS:
-                raise ValueError(f"K-FAC has no hyper-parameter {name!r}; it has {', '.join(LIMITS)}")
-            if not callable(value) and not (value is None and name in ("kl_clip", "lr")):
-                _checked(name, value)
-        merged = {**self._hyper, **changes}
-        if merged["kl_clip"] is not None and merged["lr"] is None:
-            raise ValueError("kl_clip bounds a step, so it needs to know lr: a number, or a callable of the step")
-        self._hyper = merged
+        self._hyper.set(**changes)
 
     def value(self, name: str) -> float | None:
         """A hyper-parameter at the coming step."""
-        given = self._hyper[name]
-        return _checked(name, given(self.steps)) if callable(given) else given
+        return self._hyper.at(name, self.steps)
 
     def _due(self, interval: str) -> bool:
-        return self.steps % int(self.value(interval)) == 0
+        return self._hyper.due(interval, self.steps)
 
     def observe(self, outputs: torch.Tensor, first: int | None = None) -> None:
-        """Name the outputs of the forward pass just done; `first` is the global number of their first example."""
+        """Name the outputs of the forward pass just done; `first` is the global number of their first example.
+
+        No effect on steps that need no factors.
+        """
         self._capture.first, before = (self._capture.first if first is None else first), self._capture.first
         try:
             self._capture.observe(outputs)
@@ -177,7 +179,8 @@ class KFAC:
     def first_example(self) -> int | None:
         """Global number of the first example of this rank's coming batch; None: rank · the size of its batch.
 
-        Draws belong to global numbers, so equal data on any number of ranks meet equal draws.
+        Draws belong to the step and the global number, so a batch meets the same draws however it is spread over ranks,
+        or over micro-batches, which count on from here.
         """
         return self._capture.first
 
@@ -192,15 +195,30 @@ class KFAC:
         Raises:
             RuntimeError: factors are due and no forward pass was observed since the last step.
         """
+        self._heed()
         if self._due("factors_every"):
-            with self._timed("factors"):
+            with self._watch("factors"):
                 self._update()
         if self._due("decompose_every"):
-            with self._timed("decompose"):
+            with self._watch("decompose"):
                 self.curvature.decompose(self.value("damping"))
-        with self._timed("precondition"):
+                self._spectra = {}
+        with self._watch("precondition"):
             self._precondition()
         self.steps += 1
+        self._watch.lap()
+        self._heed()
+
+    def _heed(self) -> None:
+        """Tell of gradients that were not finite, as soon as it is known without waiting for the device."""
+        for step, product in self._products.take():
+            if not math.isfinite(product):
+                self._tell(
+                    f"step {step}: the gradients are not finite, because the loss is NaN or infinite: go on from an "
+                    "earlier checkpoint with a lower learning rate, more damping or a kl_clip. (If it is a scaled loss "
+                    "that overflowed, the scaler skips this step.)",
+                    once="not finite",
+                )
 
     def _update(self) -> None:
         if not self._capture.observed:
@@ -208,52 +226,65 @@ class KFAC:
                 f"step {self.steps} updates the factors, but no forward pass was observed: call the model that K-FAC "
                 "was given, in training mode with gradients on, and if it returns no tensor kfac.observe(outputs)"
             )
-        sums = self._capture.take()
-        for name in sorted(self.layers.keys() - sums.keys()):
-            self._tell(name, "took no part in the forward pass; it is left to the optimizer while it does not")
-        self.curvature.update(sums, self.value("decay"))
+        for name in sorted(self.layers.keys() - self._capture.called):
+            self._tell(
+                f"layer {name!r}: took no part in the forward pass; it is left to the optimizer while it never does"
+            )
+        self.curvature.update(self._capture.take(), self.value("decay"))
 
     def _precondition(self) -> None:
         damping = self.value("damping")
         gradients = {name: layer.gradient() for name, layer in self.layers.items()}
-        solved: dict[str, torch.Tensor] = {}
-        for name in self.placement.preconditions(self._exchange.rank):
-            grad, basis = gradients[name], self.curvature.bases.get(name)
-            if grad is None:
-                grad = torch.zeros(self._size(name), dtype=self.storage.dtype, device=self.device)
-            solved[name] = grad if basis is None else basis.solve(grad, damping)
-        if self.placement.columns > 1:
-            flat = {name: each.reshape(-1) for name, each in solved.items()}
-            sizes = {name: shape.parameters for name, shape in self.shapes.items()}
-            flat = self._exchange.share_gradients(flat, sizes, self.storage.dtype)
-            solved = {name: each.view(self._size(name)) for name, each in flat.items()}
-        pairs = {name: (solved[name].flatten(), grad.flatten()) for name, grad in gradients.items() if grad is not None}
-        if not pairs:
+        solved = directions(gradients, self.curvature, damping)
+        found = measure(self.steps, damping, gradients, solved, self.value("kl_clip"), self.value("lr"))
+        if found is None:
             return
-        figures = torch.stack([torch.stack([v @ g, v @ v, g @ g]) for v, g in pairs.values()])
-        product, scale = figures[:, 0].sum(), None
-        if (clip := self.value("kl_clip")) is not None:
-            # ν = min(1, √(κ / (η² |Σ ⟨V, ∇L⟩|))) (Pauloski et al., SC20): ⟨V, ∇L⟩ = Vᵀ F V for V = F⁻¹ ∇L.
-            rate = self.value("lr")
-            scale = (clip / (rate**2 * product.abs())).sqrt().clamp(max=1.0) if rate else torch.ones_like(product)
-        for name in pairs:
-            self.layers[name].write(solved[name] if scale is None else solved[name] * scale)
-        self._figures = (self.steps, damping, scale, product, dict(zip(pairs, figures, strict=True)))
+        if self._adaptive and self.steps % self._adaptive.every == 0:
+            self._try(gradients, damping)  # before they are overwritten
+        for name in found.dots:
+            self.layers[name].write(solved[name] if found.scale is None else solved[name].mul_(found.scale))
+        self._figures = found
+        self._products.put(self.steps, found.product)
 
-    def _size(self, name: str) -> tuple[int, int, int]:
-        shape = self.shapes[name]
-        return shape.blocks, shape.outputs, shape.inputs
+    def _try(self, gradients: Mapping[str, torch.Tensor | None], damping: float) -> None:
+        """Keep what `adapt` needs of this step: each layer with its owner, all else on rank 0."""
+        if self._trial is not None:
+            self._tell("damping can adapt only if kfac.adapt(loss, again) is called after optimizer.step()")
+        mine = {name: self.layers[name] for name in self.placement.owned(self._exchange.rank)}
+        covered = {id(p) for layer in self.layers.values() for p in layer.parameters()}
+        others = [p for p in self._model.parameters() if id(p) not in covered and self._exchange.rank == 0]
+        self._trial = Trial(mine, self.curvature.bases, gradients, others, damping)
+
+    @torch.no_grad()
+    def adapt(self, loss: torch.Tensor | float, again: Callable[[], torch.Tensor | float]) -> float | None:
+        """Adapt the damping after `optimizer.step()`: `loss` is this step's, `again()` computes it anew, same batch.
+
+        ρ = (L(θ + δ) - L(θ)) / (M(δ) - M(0)), δ what the optimizer changed, momentum included (Martens & Grosse 2015,
+        section 6.5). Returns ρ on steps that adapt, None on others, on which `again` is not called. On all ranks
+        together; losses are averaged over them.
+        """
+        if self._trial is None:
+            return None
+        trial, self._trial = self._trial, None
+        after, before = (torch.as_tensor(each).detach() for each in (again(), loss))
+        change = float(after - before) / self.placement.ranks
+        change, model = self._exchange.sum([change, trial.foretold()])
+        ratio = change / model if model else math.nan
+        self._hyper.set(damping=self._adaptive.adapted(self.value("damping"), ratio))
+        return ratio
 
     @property
     def report(self) -> Report | None:
-        """Figures of the last step, None before the first; waits for the device."""
+        """Figures of the last step, None before the first; waits for the device, nothing else does."""
         if self._figures is None:
             return None
-        step, damping, scale, product, figures = self._figures
-        cosines = {}
-        for name, (vg, vv, gg) in zip(figures, torch.stack(list(figures.values())).tolist(), strict=True):
-            cosines[name] = vg / math.sqrt(vv * gg) if vv * gg > 0 else math.nan
-        return Report(step, damping, 1.0 if scale is None else float(scale), float(product), cosines)
+        now = self._figures
+        if not self._spectra:
+            self._spectra = {name: (thinned(a), thinned(g)) for name, (a, g) in self.spectra().items()}
+        return Report(
+            now.step, now.damping, 1.0 if now.scale is None else float(now.scale), float(now.product),
+            cosines(now.dots), self._watch.milliseconds, self.held(), self.received, self.sent, self._spectra,
+        )  # fmt: skip
 
     def spectra(self) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
         """(d_A, d_G) on the CPU, ascending within a block, of the layers this rank preconditions by "eigen"."""
@@ -265,12 +296,27 @@ class KFAC:
 
     def held(self) -> dict[str, int]:
         """Bytes this rank holds between steps: "factors" and "decompositions"; `predicted` says the same beforehand."""
-        return self.curvature.held()
+        factors, decompositions = zip(*self.curvature.held().values(), strict=True)
+        return {"factors": sum(factors), "decompositions": sum(decompositions)}
+
+    def traffic(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Bytes so far: {"received" or "sent": {purpose: {layer: bytes}}}, with the purposes of `received`."""
+        found = {}
+        for way, counter in (("received", self._exchange.received), ("sent", self._exchange.sent)):
+            found[way] = {}
+            for (kind, name), number in counter.items():
+                found[way].setdefault(kind, {})[name] = number
+        return found
 
     @property
     def received(self) -> dict[str, int]:
         """Bytes this rank has received so far from others: "factors", "decompositions", "gradients", "state"."""
-        return dict(self._exchange.received)
+        return by_kind(self._exchange.received)
+
+    @property
+    def sent(self) -> dict[str, int]:
+        """Bytes this rank has sent so far, once for each that receives them."""
+        return by_kind(self._exchange.sent)
 
     @property
     def calls(self) -> dict[str, int]:
@@ -283,41 +329,24 @@ class KFAC:
         To be called by all ranks between steps. Loads at any number of ranks and any fraction. Draws of the Fisher
         follow from the step, so there is no generator to save.
         """
-        plain = {name: value for name, value in self._hyper.items() if not callable(value)}
-        return {"steps": self.steps, "hyper": plain, "layers": self.curvature.state_dict()}
+        return {"steps": self.steps, "hyper": self._hyper.state_dict(), "layers": self.curvature.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a `state_dict`; ValueError if it is of another model. Callables stay those given here."""
         self.curvature.load_state_dict(state["layers"])
+        self._hyper.load_state_dict(state["hyper"])
         self._capture.take()
         self.steps = int(state["steps"])
-        plain = {name: value for name, value in state["hyper"].items() if not callable(self._hyper[name])}
-        self._hyper = {**self._hyper, **plain}
+        self._trial, self._spectra, self._figures = None, {}, None
 
     @property
     def seconds(self) -> dict[str, float]:
-        """Seconds so far as the host sees them: "capture" (in the hooks), "factors", "decompose", "precondition"."""
-        return {"capture": self._capture.seconds, **self._seconds}
+        """Seconds so far by stage; see `Report` for the stages."""
+        return self._watch.seconds
 
-    @contextlib.contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
-        began = time.perf_counter()
-        yield
-        self._seconds[stage] += time.perf_counter() - began
-
-    def _tell(self, name: str, text: str) -> None:
-        """Say once what a person should know of a layer."""
-        message = f"layer {name!r}: {text}"
-        if message not in self.notices:
-            self.notices.append(message)
-            warnings.warn(f"K-FAC, {message}", stacklevel=4)
-
-
-def _checked(name: str, value: Any) -> float:
-    low, high, allowed = LIMITS[name]
-    good = isinstance(value, int | float) and not isinstance(value, bool) and low <= value < high
-    if good and name.endswith("_every"):
-        good = value == int(value)
-    if not good or (value == 0 and name in ("damping", "kl_clip")):
-        raise ValueError(f"{name} must be {allowed}; got {value!r}")
-    return value
+    def _tell(self, text: str, once: str | None = None) -> None:
+        """Say once what a person should know."""
+        if (once or text) not in self._told:
+            self._told.add(once or text)
+            self.notices.append(text)
+            warnings.warn(f"K-FAC, {text}", stacklevel=4)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from .layers import Shape
+from .sites import fastest
 
 METHODS = ("eigen", "inverse")
 PROBE = 1e-3
@@ -44,7 +45,7 @@ class Basis:
             return solved * self.left[:, None] if self.left.dim() == 2 else solved @ self.left.to(like)
         turned = self.right.to(like).mT @ grad
         turned = turned if self.left is None else turned @ self.left.to(like)
-        turned = turned / (self.right_values[:, :, None] * self.left_values[:, None, :] + damping)
+        turned /= (self.right_values[:, :, None] * self.left_values[:, None, :]).add_(damping)
         turned = self.right.to(like) @ turned
         return turned if self.left is None else turned @ self.left.to(like).mT
 
@@ -76,7 +77,8 @@ def eigh(
 ) -> tuple[torch.Tensor, torch.Tensor] | None:
     """(eigenvalues clamped at 0, eigenvectors) of symmetric matrices (blocks, n, n); None if nothing helps.
 
-    Tries in the matrix's own precision, in float64, in float64 on the CPU. With a `tolerance`, an `old` basis Q is kept
+    Tries in the matrix's own precision where that is fastest for its size, in float64 on its device, in float64 on the
+    CPU. With a `tolerance`, an `old` basis Q is kept
     with new eigenvalues diag(B) while ‖B - diag B‖ ≤ tolerance · ‖B‖, B = Qᵀ matrix Q (as Distributed Shampoo does).
     """
     if tolerance is not None and old is not None:
@@ -86,7 +88,8 @@ def eigh(
         off = (rotated.square().sum((-2, -1)) - values.square().sum(-1)).clamp(min=0).sqrt()
         if bool((off <= tolerance * torch.linalg.matrix_norm(rotated)).all()):
             return values.clamp(min=0), basis
-    for device, dtype in ((matrix.device, matrix.dtype), (matrix.device, torch.float64), ("cpu", torch.float64)):
+    site, _ = fastest(matrix.shape[-1], matrix.dtype, matrix.device)
+    for device, dtype in ((site, matrix.dtype), (matrix.device, torch.float64), ("cpu", torch.float64)):
         try:
             values, vectors = torch.linalg.eigh(matrix.to(device, dtype))
         except RuntimeError:  # torch.linalg.LinAlgError is one; so is a device without this precision

@@ -9,7 +9,7 @@ from torch import nn
 
 from .cnn import cnn
 from .mlp import mlp
-from .resnet import resnet8, resnet18, resnet20, resnet32
+from .resnet import resnet8, resnet18, resnet20, resnet32, resnet50
 
 MODELS: dict[str, Callable[[Sequence[int], int], nn.Module]] = {
     "mlp": mlp,
@@ -18,6 +18,7 @@ MODELS: dict[str, Callable[[Sequence[int], int], nn.Module]] = {
     "resnet20": resnet20,
     "resnet32": resnet32,
     "resnet18": resnet18,
+    "resnet50": resnet50,
 }
 """Name → builder; a builder takes the input's shape (channels, height, width) and the number of classes."""
 

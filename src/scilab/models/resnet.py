@@ -49,15 +49,40 @@ class Block(nn.Module):
         return functional.relu(self.bn2(self.conv2(inner)) + self.shortcut(images))
 
 
-def _resnet(stem: nn.Sequential, widths: Sequence[int], blocks: int, classes: int, option: str) -> nn.Sequential:
+class Bottleneck(nn.Module):
+    """1×1, 3×3 (which strides) and 1×1 convolutions to four times the channels, added to what came in (option B)."""
+
+    def __init__(self, before: int, width: int, stride: int, option: str) -> None:
+        super().__init__()
+        after = 4 * width
+        self.conv1, self.bn1 = nn.Conv2d(before, width, 1, bias=False), nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride=stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3, self.bn3 = nn.Conv2d(width, after, 1, bias=False), nn.BatchNorm2d(after)
+        same = stride == 1 and before == after
+        self.shortcut: nn.Module = nn.Identity() if same else nn.Sequential(
+            nn.Conv2d(before, after, 1, stride=stride, bias=False), nn.BatchNorm2d(after)
+        )  # fmt: skip
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        inner = functional.relu(self.bn1(self.conv1(images)))
+        inner = functional.relu(self.bn2(self.conv2(inner)))
+        return functional.relu(self.bn3(self.conv3(inner)) + self.shortcut(images))
+
+
+def _resnet(
+    stem: nn.Sequential, widths: Sequence[int], blocks: int | Sequence[int], classes: int, option: str,
+    kind: type[Block] | type[Bottleneck] = Block,
+) -> nn.Sequential:  # fmt: skip
     """A stem ending in `widths[0]` channels, then `blocks` blocks per width, the image halved in between."""
     layers: list[nn.Module] = []
     before = widths[0]
+    counts = [blocks] * len(widths) if isinstance(blocks, int) else blocks
     for stage, width in enumerate(widths):
-        for block in range(blocks):
-            layers.append(Block(before, width, 2 if stage > 0 and block == 0 else 1, option))
-            before = width
-    model = nn.Sequential(*stem, *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], classes))
+        for block in range(counts[stage]):
+            layers.append(kind(before, width, 2 if stage > 0 and block == 0 else 1, option))
+            before = width if kind is Block else 4 * width
+    model = nn.Sequential(*stem, *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, classes))
     for module in model.modules():
         if isinstance(module, nn.Conv2d):  # the initialisation of He et al. (ICCV 2015), as the paper uses
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -107,10 +132,21 @@ def resnet18(shape: Sequence[int], classes: int) -> nn.Sequential:
     if max(height, width) < IMAGENET_PIXELS:
         stem = _small_stem(channels, 64)
     else:
-        stem = nn.Sequential(
-            nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False),
-            nn.BatchNorm2d(64),
-            nn.ReLU(),
-            nn.MaxPool2d(3, stride=2, padding=1),
-        )
+        stem = _imagenet_stem(channels)
     return _resnet(stem, (64, 128, 256, 512), 2, classes, "B")
+
+
+def resnet50(shape: Sequence[int], classes: int) -> nn.Sequential:
+    """ResNet-50, option B, with ImageNet's stem, the 3×3 convolutions striding (25,557,032 parameters with 1,000
+    classes).
+    """
+    return _resnet(_imagenet_stem(shape[0]), (64, 128, 256, 512), (3, 4, 6, 3), classes, "B", Bottleneck)
+
+
+def _imagenet_stem(channels: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False),
+        nn.BatchNorm2d(64),
+        nn.ReLU(),
+        nn.MaxPool2d(3, stride=2, padding=1),
+    )

@@ -5,6 +5,7 @@ from .federation import FederationWidget
 from .fields import Choice, Number, Text, Toggle
 from .health import health
 from .journal import JournalWidget
+from .kfac import KFACWidget
 from .panel import Panel
 from .recorded import recorded
 
@@ -13,6 +14,7 @@ __all__ = [
     "Estimate",
     "FederationWidget",
     "JournalWidget",
+    "KFACWidget",
     "Number",
     "Panel",
     "Text",

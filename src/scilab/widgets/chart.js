@@ -8,6 +8,18 @@ const HEIGHT = 190;
 const EDGE = { left: 60, right: 12, top: 8, bottom: 38 };
 const MARKERS = 30; // of a series; more would run together
 
+// On a logarithmic axis: powers of ten, with 2 and 5 between where there is room.
+function decades(low, high) {
+  const found = [];
+  for (let power = Math.floor(low); power <= high; power += 1) {
+    for (const digit of high - low < 2.5 ? [1, 2, 5] : [1]) {
+      const at = power + Math.log10(digit);
+      if (at >= low && at <= high) found.push(at);
+    }
+  }
+  return found.length > 1 ? found : ticks(low, high, 4);
+}
+
 export function ticks(low, high, wanted, whole) {
   const span = high - low || 1;
   const power = 10 ** Math.floor(Math.log10(span / wanted));
@@ -25,9 +37,11 @@ function axisName({ label, unit }) {
 }
 
 // Each series of a run its own colour and marker; runs put side by side their own dashes too.
-function styled(series) {
+function styled(series, log) {
+  const scaled = (points) => (log ? points.map(([x, y]) => [x, y > 0 ? Math.log10(y) : null]) : points);
   return Object.entries(series).map(([name, { points, run }], place) => ({
-    name, all: points, points: points.filter(([, y]) => y !== null), colour: COLOURS[place % COLOURS.length],
+    name, all: scaled(points), points: scaled(points).filter(([, y]) => y !== null),
+    colour: COLOURS[place % COLOURS.length],
     shape: SHAPES[place % SHAPES.length], dash: DASHES[(run ?? place) % DASHES.length],
   }));
 }
@@ -42,6 +56,13 @@ function range(values, padded) {
   return [low, high];
 }
 
+function logRange(values) {
+  if (!values.length) return [0, 1];
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const room = (high - low || 1) * 0.06;
+  return [low - room, high + room];
+}
+
 // Missing values leave gaps.
 function path(points, x, y) {
   let pen = "M";
@@ -54,22 +75,24 @@ function path(points, x, y) {
 }
 
 function draw(spec, width, readout) {
-  const curves = styled(spec.series);
+  const log = Boolean(spec.y.log);
+  const curves = styled(spec.series, log);
   const seen = curves.flatMap(({ points }) => points);
   const [right, bottom] = [width - EDGE.right, HEIGHT - EDGE.bottom];
   const [x0, x1] = range(seen.map(([x]) => x), false);
-  const [y0, y1] = range(seen.map(([, y]) => y), true);
+  const [y0, y1] = log ? logRange(seen.map(([, y]) => y)) : range(seen.map(([, y]) => y), true);
+  const shown = (value) => number(log ? 10 ** value : value);
   const x = (value) => EDGE.left + ((value - x0) / (x1 - x0)) * (right - EDGE.left);
   const y = (value) => bottom - ((value - y0) / (y1 - y0)) * (bottom - EDGE.top);
   const drawn = curves.filter(({ points }) => points.length);
-  const last = drawn.map(({ name, points }) => `${name} ${number(points.at(-1)[1])}`);
+  const last = drawn.map(({ name, points }) => `${name} ${shown(points.at(-1)[1])}`);
   const names = `${axisName(spec.y)} by ${axisName(spec.x)}`;
   const told = last.length ? `Latest: ${last.join(", ")}.` : "No points yet.";
   const picture = s("svg", { width, height: HEIGHT, role: "img", "aria-label": `${spec.title}: ${names}. ${told}` });
 
-  for (const value of seen.length ? ticks(y0, y1, 5) : []) {
+  for (const value of seen.length ? (log ? decades(y0, y1) : ticks(y0, y1, 5)) : []) {
     picture.append(line("scilab-grid", EDGE.left, y(value), right, y(value)),
-      text("scilab-tick", EDGE.left - 6, y(value) + 4, number(value), "end"));
+      text("scilab-tick", EDGE.left - 6, y(value) + 4, shown(value), "end"));
   }
   const whole = seen.every(([px]) => Number.isInteger(px));
   for (const value of seen.length ? ticks(x0, x1, Math.min(8, width / 60), whole) : []) {
@@ -98,7 +121,7 @@ function draw(spec, width, readout) {
     const pointed = x0 + ((offsetX - EDGE.left) / (right - EDGE.left)) * (x1 - x0);
     const nearer = (best, point) => (Math.abs(point[0] - pointed) < Math.abs(best[0] - pointed) ? point : best);
     const near = drawn.map(({ name, points }) => [name, points.reduce(nearer)]);
-    const said = near.map(([name, [px, py]]) => `${spec.x.label} ${number(px)}: ${name} ${number(py)}`);
+    const said = near.map(([name, [px, py]]) => `${spec.x.label} ${number(px)}: ${name} ${shown(py)}`);
     readout.textContent = said.join(" · ");
   });
   picture.addEventListener("pointerleave", () => { readout.textContent = ""; });

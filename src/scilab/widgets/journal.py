@@ -10,9 +10,10 @@ from scilab.runs import Journal
 
 from .browser import rows
 from .federation import FederationWidget
+from .kfac import KFACWidget
 from .panel import HERE, Panel
 
-PANELS = {panel.kind: panel for panel in (FederationWidget,)}
+PANELS = {panel.kind: panel for panel in (FederationWidget, KFACWidget)}
 """The panel that shows runs of a kind."""
 
 

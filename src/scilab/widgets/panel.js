@@ -39,8 +39,8 @@ function initialize({ model }) {
   return () => model.off("change:change", follow);
 }
 
-// makePanel(view) → what anywidget takes. `view(host, ask, after)` draws a panel's own keys: {update(picture), stop()};
-// `host` is above the charts, `after` below them.
+// makePanel(view) → what anywidget takes. `view(host, ask, after)` draws a panel's own keys: {update(picture, status),
+// stop()}; `host` is above the charts, `after` below them.
 export function makePanel(view) {
   function render({ model, el }) {
     const pending = new Map();
@@ -139,6 +139,7 @@ export function makePanel(view) {
       else if (head.status === "starting" || head.status === "running") bar.removeAttribute("value");
       else bar.value = 0;
       progress.textContent = head.progress.text;
+      mine?.update(model.get("picture"), head.status);
       if (sentence.textContent !== head.sentence) sentence.textContent = head.sentence;
       const { text, buttons: offers = [] } = head.notice;
       const { saves = [] } = head;
@@ -167,7 +168,7 @@ export function makePanel(view) {
       tiles.replaceChildren(...(picture.tiles || []).map(({ label, value, help }) => h("div", { title: help || "" },
         h("div", { class: "scilab-tile-label" }, label), h("div", { class: "scilab-tile-value" }, value))));
       [picture.charts, picture.bars].forEach((specs, i) => drawn[i].update(specs || {}));
-      if (mine) mine.update(picture);
+      mine?.update(picture, model.get("head").status);
     }
 
     function drawComparison() {

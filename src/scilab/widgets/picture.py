@@ -6,7 +6,8 @@ remember):
 
 ``tiles``   [{"label", "value" (text), "help"}]
 ``charts``  {id: {"title", "x": axis, "y": axis, "series": {name: {"points": [[x, y], …]}}, "marks": [[x,
-text], …]}} with axis = {"label", "unit"}; a mark shows where a person acted.
+ text], …]}} with axis = {"label", "unit"}, and for y "log": true where its scale is logarithmic; a mark shows where a
+ person acted.
 ``bars``    {id: {"title", "unit", "names": [row, …], "series": {name: [value by row, …]}}}
 """
 
@@ -15,10 +16,10 @@ from __future__ import annotations
 POINTS = 400  # per series: more than a panel has pixels for
 
 
-def chart(title: str, x: str, y: str, x_unit: str = "", y_unit: str = "") -> dict:
+def chart(title: str, x: str, y: str, x_unit: str = "", y_unit: str = "", log: bool = False) -> dict:
     """An empty chart."""
-    return {"title": title, "x": {"label": x, "unit": x_unit}, "y": {"label": y, "unit": y_unit},
-            "series": {}, "marks": []}
+    up = {"label": y, "unit": y_unit} | ({"log": True} if log else {})
+    return {"title": title, "x": {"label": x, "unit": x_unit}, "y": up, "series": {}, "marks": []}
 
 
 def bars(title: str, names: list[str], series: dict[str, list], unit: str = "") -> dict:

@@ -1,0 +1,83 @@
+"""Damping that adapts to how well the quadratic model foretold the loss (Levenberg-Marquardt).
+
+J. Martens & R. Grosse, "Optimizing Neural Networks with Kronecker-factored Approximate Curvature", ICML 2015,
+section 6.5. kfac-jax's documentation warns that it is unreliable for very noisy losses, where a fixed value does well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from .layers import Layer
+from .solve import Basis
+
+
+@dataclass(frozen=True)
+class LevenbergMarquardt:
+    """λ begins at `initial`; every `every` steps the reduction ratio ρ multiplies it by `decay` ** every (ρ > 3/4) or
+    divides it by that (ρ < 1/4), within `lowest` and `highest`.
+    """
+
+    initial: float
+    every: int = 5
+    decay: float = 0.95
+    lowest: float = 1e-8
+    highest: float = 1e8
+
+    def __post_init__(self) -> None:
+        if not 0 < self.lowest <= self.initial <= self.highest:
+            raise ValueError(
+                f"initial must be positive and lie between lowest and highest, got initial={self.initial!r}, "
+                f"lowest={self.lowest!r}, highest={self.highest!r}"
+            )
+        if not isinstance(self.every, int) or self.every < 1:
+            raise ValueError(f"every must be a whole number of steps from 1; got {self.every!r}")
+        if not 0 < self.decay < 1:
+            raise ValueError(f"decay must lie between 0 and 1; 0.95 is usual; got {self.decay!r}")
+
+    def adapted(self, damping: float, ratio: float) -> float:
+        """λ for the steps to come; a ratio that is not finite counts as bad."""
+        factor = self.decay**self.every
+        if ratio > 0.75:
+            damping *= factor
+        elif not ratio >= 0.25:
+            damping /= factor
+        return min(max(damping, self.lowest), self.highest)
+
+
+class Trial:
+    """What the quadratic model needs of the moment before the optimizer's step, for some `layers` and other parameters.
+
+    M(δ) - M(0) = ∇ᵀδ + ½ δᵀ (A ⊗ G + λ I) δ over the layers, with M as in section 6.4, of which 6.5 takes the ratio;
+    what has no curvature yet, and the `others`, count with ∇ᵀδ alone.
+    """
+
+    def __init__(
+        self, layers: Mapping[str, Layer], bases: Mapping[str, Basis], gradients: Mapping[str, torch.Tensor | None],
+        others: Iterable[nn.Parameter], damping: float,
+    ) -> None:  # fmt: skip
+        self._damping = damping
+        self._layers = [
+            (layer, layer.weights(), gradients[name].clone(), bases.get(name))
+            for name, layer in layers.items()
+            if gradients[name] is not None
+        ]
+        self._others = [(p, p.detach().clone(), p.grad.clone()) for p in others if p.grad is not None]
+
+    def foretold(self) -> float:
+        """M(δ) - M(0) for what the parameters have changed since."""
+        total = sum(((p - before) * grad).sum().double() for p, before, grad in self._others)
+        for layer, before, grad, basis in self._layers:
+            change = layer.weights() - before
+            total = total + (grad * change).sum().double()
+            if basis is not None:
+                turned = basis.right.to(change.dtype).mT @ change
+                turned = turned if basis.left is None else turned @ basis.left.to(change.dtype)
+                values = basis.right_values[:, :, None] * basis.left_values[:, None, :]
+                curved = (values * turned.square()).sum() + self._damping * change.square().sum()
+                total = total + curved.double() / 2
+        return float(total)
