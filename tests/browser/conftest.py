@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+import nbformat
 import pytest
 from lab_page import LabPage
 from lab_server import serve
@@ -50,6 +51,19 @@ def lab_page(chromium, lab_server):
         page = context.new_page()
         page.set_default_timeout(20_000)
         yield LabPage(page, lab_server)
+
+
+@pytest.fixture
+def probe(lab_server, lab_page):
+    """Write the cells as a notebook, open it and run it all."""
+
+    def run(*sources):
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3 (ipykernel)"}
+        nbformat.write(notebook, lab_server.root / "probe.ipynb")
+        return lab_page.open("probe.ipynb").run_all()
+
+    return run
 
 
 @pytest.fixture

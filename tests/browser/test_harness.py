@@ -46,19 +46,6 @@ Far()
 """
 
 
-@pytest.fixture
-def probe(lab_server, lab_page):
-    """Write the cells as a notebook, open it and run it all."""
-
-    def run(*sources):
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
-        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3 (ipykernel)"}
-        nbformat.write(notebook, lab_server.root / "probe.ipynb")
-        return lab_page.open("probe.ipynb").run_all()
-
-    return run
-
-
 def look_of(path):
     """(width, height) of a screenshot, and the mean brightness of its lower left corner, 0 to 255."""
     with Image.open(path) as image:

@@ -6,7 +6,7 @@ import networkx
 import pytest
 from federated_cases import ragged
 
-from scilab.federated import Profile, Topology
+from scilab.federated import Federation, Profile, Topology, stragglers
 
 
 def _edges(topology):
@@ -170,3 +170,19 @@ def test_two_parents_in_a_graph_are_refused():
 def test_impossible_numbers_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_stragglers_are_a_share_of_the_devices_drawn_by_the_seed():
+    tree = Topology.tree(40, [4]).with_profiles({"w3": Profile(speed=50.0, availability=0.5)})
+    slow = stragglers(tree, 0.25, 10, seed=1)
+    speeds = {worker: tree.profile(worker).speed / slow.profile(worker).speed for worker in tree.workers}
+    assert sorted(speeds.values()) == [1] * 30 + [10] * 10
+    assert all(slow.profile(worker).availability == tree.profile(worker).availability for worker in tree.workers)
+    assert stragglers(tree, 0.25, 10, seed=1) == slow
+    assert stragglers(tree, 0.25, 10, seed=2) != slow
+    assert stragglers(tree, 0, 10) == tree
+    federation = Federation.from_settings({"slow": 0.25, "devices": 8})
+    assert federation.topology == stragglers(Topology.tree(8, [4]), 0.25, 10)
+    for share, slowdown in ((1.5, 10), (-0.1, 10), (0.5, 0.5), (0.5, float("nan"))):
+        with pytest.raises(ValueError, match="share must be from 0 to 1 and slowdown at least 1"):
+            stragglers(tree, share, slowdown)

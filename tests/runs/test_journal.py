@@ -71,6 +71,19 @@ def test_a_stored_run_is_a_picture_and_its_records_are_read_anew():
     assert repr(Journal().run(run.id)) == f"<StoredRun {run.id} {run.name!r}: walk, finished, 2 of 2 done>"
 
 
+def test_the_checkpoint_is_what_the_run_would_be_resumed_from():
+    journal = Journal()
+    walk = Walk(steps=12, rest_every=5)
+    run = Run(walk, journal=journal).start().wait()
+    other = Walk(steps=12, rest_every=5)
+    other.load_state_dict(journal.checkpoint(run.id))
+    assert other.step == 10
+    list(other)
+    assert other.result == walk.result
+    ticking = Run(ticks(2), journal=journal).start().wait()
+    assert journal.checkpoint(ticking.id) is None
+
+
 def test_deleting_gives_the_space_back():
     journal = Journal()
     kept = Run(ticks(3), journal=journal).start().wait()

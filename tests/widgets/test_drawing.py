@@ -137,6 +137,31 @@ def test_a_group_and_a_tier_are_changed_at_once():
     assert panel.errors == {"topology": "aggregator 'a1' has no worker below it; give it one or remove it"}
 
 
+@pytest.mark.parametrize(("text", "why"), [
+    ("a: [b", "This is not YAML: "), ("- a\n- b", "expected a mapping of node ids or one with 'nodes', got list"),
+    ("a: 3", "This YAML holds no tree"), ("", "expected a mapping"), ("nodes: 5", "This YAML holds no tree"),
+    ("a: {children: [b]}\nb: {speed: -1}", "speed must be a positive number"),
+])  # fmt: skip
+def test_a_file_that_holds_no_tree_is_refused_with_a_sentence(tmp_path, text, why):
+    file = tmp_path / "tree.yaml"
+    file.write_text(text)
+    panel = FederationWidget()
+    for answer in (panel.act("open_tree", path=str(file)), panel.act("open_tree", data=text.encode())):
+        assert not answer["ok"]
+        assert answer["message"].startswith(why)
+        assert panel.picture["editing"]["wrong"] == answer["message"]
+    assert panel.set(shape="file", tree_file=str(file))["tree_file"].startswith(why)
+    assert panel.act("open_tree", path="/nowhere.yaml")["message"].startswith("[Errno 2]")
+
+
+def test_what_was_typed_is_taken_back_with_the_change():
+    panel = FederationWidget()
+    panel.act("select", node="w1")
+    panel.act("side", values={"speed": "7"})
+    panel.act("draw", act="undo")
+    assert panel.picture["side"]["form"]["typed"]["speed"] == 1000
+
+
 def test_templates_make_the_trees_they_say(tmp_path):
     panel = FederationWidget()
     trees = {"flat": Topology.flat(27), "tree": Topology.tree(27, [3]), "ragged": ragged(27)}

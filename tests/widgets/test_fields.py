@@ -101,3 +101,19 @@ def test_what_the_page_gets_to_draw():
     assert "max" not in ALPHA.describe()
     assert SHARES.describe()["options"] == [{"value": "iid", "label": "Even"},
                                             {"value": "dirichlet", "label": "Uneven"}]
+
+
+def test_a_part_of_another_choice_is_there_only_with_it():
+    mu = Number(name="mu", label="Mu", default=0.1, minimum=0, help="Pull.", only=lambda v: v["shares"] == "dirichlet")
+    form = judge([SHARES, mu], {"shares": "iid", "mu": "x"})
+    assert (form.hidden, form.errors) == (("mu",), {})
+    form = judge([SHARES, mu], {"shares": "dirichlet", "mu": "x"})
+    assert form.hidden == ()
+    assert "“x” is not a number" in form.errors["mu"]
+
+
+def test_an_optional_number_may_be_left_empty():
+    clip = Number(name="clip", label="Clip", default=None, minimum=0, optional=True, help="Length.")
+    assert [clip.parse(typed) for typed in ("", " ", None, "2")] == [None, None, None, 2]
+    with pytest.raises(ValueError, match="A number of at least 0; given -1"):
+        clip.parse("-1")

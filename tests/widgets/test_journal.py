@@ -19,9 +19,9 @@ def journal(tmp_path):
 
 def test_all_runs_are_listed_and_those_without_a_panel_say_why(journal):
     rows = {row["name"]: row for row in JournalWidget(journal).browser.runs["rows"]}
-    assert set(rows) == {"counted", "Digits on a tree of 48"}
-    assert rows["Digits on a tree of 48"]["why"] == ""
-    assert rows["Digits on a tree of 48"]["done"] == "20 of 20 steps"
+    assert set(rows) == {"counted", "Digits on a tree of 32, the slow not waited for"}
+    assert rows["Digits on a tree of 32, the slow not waited for"]["why"] == ""
+    assert rows["Digits on a tree of 32, the slow not waited for"]["done"] == "18 of 18 steps"
     assert "counter" in rows["counted"]["why"] or "kind" in rows["counted"]["why"]
 
 

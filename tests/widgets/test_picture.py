@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from panel_page import changed
 
 from scilab.widgets.delta import difference
-from scilab.widgets.picture import POINTS, chart, overlaid, with_mark, with_point
+from scilab.widgets.picture import POINTS, bars, chart, overlaid, with_mark, with_point
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=3),
@@ -69,3 +69,19 @@ def test_two_runs_in_one_chart_carry_their_names():
     assert list(both["charts"]["l"]["series"]) == ["first: test", "first: train", "second: test", "second: train"]
     assert [series["run"] for series in both["charts"]["l"]["series"].values()] == [0, 0, 1, 1]
     assert both["charts"]["a"]["series"]["second"]["points"] == [[1, 2]]
+
+
+def test_different_units_stay_apart():
+    runs = {run: {"charts": {"t": with_point(chart("T", "time", "y", unit), "test", 1, 2)}}
+            for run, unit in (("real", "s"), ("virtual", "simulated s"))}
+    both = overlaid(runs)["charts"]
+    assert [(one["x"]["unit"], list(one["series"])) for one in both.values()] == [
+        ("s", ["real"]), ("simulated s", ["virtual"])]
+
+
+def test_bars_of_two_runs_share_their_rows():
+    one = {"bars": {"b": bars("B", ["0", "1"], {"n": [3, 4]})}}
+    two = {"bars": {"b": bars("B", ["1", "2"], {"n": [5, 6]})}}
+    both = overlaid({"first": one, "second": two})["bars"]["b"]
+    assert both["names"] == ["0", "1", "2"]
+    assert both["series"] == {"first": [3, 4, None], "second": [None, 5, 6]}

@@ -30,6 +30,8 @@ def plain_settings(settings: dict, labels: dict[str, str] | None = None) -> dict
     for key, value in chosen.items():
         for name, item in ({f"{key}.{inner}": item for inner, item in value.items()} if isinstance(value, dict)
                            else {key: value}).items():
+            if isinstance(item, list) and all(isinstance(each, dict) and "name" in each for each in item):
+                item = ", ".join(each["name"] for each in item) or None
             text = f"{len(item)} entries" if isinstance(item, list | dict) and len(str(item)) > 60 else str(item)
             flat[labels.get(name, name)] = words.DASH if item is None else text
     return flat

@@ -123,6 +123,18 @@ class Draft:
                 raise ValueError(f"{node!r} is the coordinator; it cannot be {what}.")
 
 
+def read_tree(text: str) -> Topology:
+    """The tree that a YAML text holds. ValueError with a sentence for the person where it holds none."""
+    import yaml
+
+    try:
+        return Topology.from_yaml(text + "\n")
+    except yaml.YAMLError as error:
+        raise ValueError(f"This is not YAML: {' '.join(str(error).split())}") from None
+    except (AttributeError, TypeError) as error:  # YAML of some other form
+        raise ValueError(f"This YAML holds no tree, such as “a: {{children: [b]}}” and “b: {{}}”: {error}") from None
+
+
 def ragged(workers: int) -> Topology:
     """A tree whose devices lie at different depths: some right below the coordinator, the others below aggregators of
     growing size, every third of which hangs below another.

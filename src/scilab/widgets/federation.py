@@ -52,7 +52,7 @@ class FederationWidget(TreeEditing, Panel):
             return {"folder": "Give the folder of your images."}
         try:
             devices = len(topology_of(values).leaves)
-        except (ValueError, TypeError, OSError) as error:
+        except (ValueError, OSError) as error:
             return {TREE_FIELD.get(shape, "fanouts" if shape == "tree" else "devices"): str(error)}
         if wrong := _policies_wrong(values):
             return wrong
@@ -68,13 +68,13 @@ class FederationWidget(TreeEditing, Panel):
         if values.get("shape") == "drawn" and self._typed.get("topology") is None:
             values = {**values, "topology": self.draft}
         if {"shape", "devices", "fanouts", "branching", "height", "tree_file"} & values.keys():
-            self._selected, self._refused = {}, ""  # it was of another tree
+            self._select({})  # it was of another tree
         super().do_set(values)
 
     def plan(self, values: Mapping) -> dict:
         try:
             tree = self.draft
-        except (ValueError, TypeError, OSError):
+        except (ValueError, OSError):
             return {"topology": {"nodes": []}}
         profiles = {node: one.to_dict() for node, one in tree.profiles.items() if one.to_dict()}
         return {"topology": {"nodes": tree.nodes, "profiles": profiles}, "engine": values["engine"],

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from scilab.federated import Topology
 
-from .drawing import Draft, ragged
+from .drawing import Draft, ragged, read_tree
 from .fields import Choice, Field, Number, Text
 from .policy import PoliciesField
 
@@ -40,7 +40,7 @@ def tree_file(text: str) -> None:
     if text and not Path(text).expanduser().is_file():
         raise ValueError(f"There is no file at “{text}”. Give the path of a YAML file that holds a tree.")
     if text:
-        Topology.from_yaml(Path(text).expanduser())
+        read_tree(Path(text).expanduser().read_text())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +158,7 @@ def topology_of(values: Mapping) -> Topology:
     if shape == "file":
         if not values["tree_file"]:
             raise ValueError("Give the path of a YAML file that holds a tree.")
-        return Topology.from_yaml(Path(values["tree_file"]).expanduser())
+        return read_tree(Path(values["tree_file"]).expanduser().read_text())
     if shape == "balanced":
         if values["branching"] ** values["height"] > 100_000:
             raise ValueError(f"{values['branching']} to the power of {values['height']} is more than 100,000 devices.")

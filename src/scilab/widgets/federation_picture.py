@@ -17,7 +17,7 @@ from .words import DASH, duration, number, size
 
 MESSAGES = 20  # the latest ones
 ANSWERS = ("DeviceFinished", "CohortFinished", "DeviceFailed", "DevicesFailed")
-STALE = 15  # more versions than this are one bar
+SINGLE = 4  # versions that have a bar each; beyond, a bar has twice as many as the one before
 
 
 def begin(settings: Mapping, unfolded: Collection[str] = ()) -> dict:
@@ -102,7 +102,7 @@ def draw(records: Sequence[Mapping], picture: Mapping) -> dict:
             last = _finished(record, last)
             charts, told, stale = _curves(charts, record, last), _traffic(told, record), _staleness(stale, record)
             moved = _by_edge(picture, moved, took, record)
-            drawn = gantt.with_round(drawn, record["round"])
+            drawn = gantt.with_round(drawn, record["round"], record.get("staleness") is not None)
         elif kind == "Command":
             text = ", ".join(f"{name} {value}" for name, value in record["command"].items())
             places = {"over_time": last.get("clock", 0)}
@@ -158,10 +158,15 @@ def _staleness(stale: Counter, record: Mapping) -> Counter:
 
 
 def _histogram(stale: Counter) -> tuple[list[str], dict]:
-    top = max(stale)
-    names = [str(i) for i in range(min(top, STALE) + 1)] + ([f"over {STALE}"] if top > STALE else [])
-    counts = [stale.get(i, 0) for i in range(min(top, STALE) + 1)]
-    return names, {"updates": counts + ([sum(n for i, n in stale.items() if i > STALE)] if top > STALE else [])}
+    """Updates by staleness: 0, 1, 2, 3, 4–7, 8–15 …"""
+    low, starts = SINGLE, list(range(SINGLE))
+    while low <= max(stale):
+        starts.append(low)
+        low *= 2
+    ends = [*starts[1:], low]
+    spans = [(first, end - 1) for first, end in zip(starts, ends, strict=True) if first <= max(stale)]
+    names = [str(first) if first == last else f"{first}–{last}" for first, last in spans]
+    return names, {"updates": [sum(n for i, n in stale.items() if first <= i <= last) for first, last in spans]}
 
 
 def _by_edge(picture: Mapping, moved: Mapping, took: Counter, record: Mapping) -> dict:

@@ -6,17 +6,20 @@ import { figure } from "./figure.js";
 const [ROW, LEFT, RIGHT, BELOW] = [13, 92, 48, 34];
 
 function draw(spec, width, readout) {
-  const { rows, bars, busy, unit } = spec;
+  const { rows, bars, busy, unit, flows } = spec;
   const bottom = rows.length * ROW;
   const picture = s("svg", { width, height: bottom + BELOW, role: "img",
     "aria-label": `${spec.title}. ${rows.map((name, i) => `${name} ${share(busy[i])} at work`).join(", ")}.` });
   const from = bars.length ? Math.min(...bars.map((bar) => bar[1])) : 0;
   const to = bars.length ? Math.max(...bars.map((bar) => bar[1] + bar[2]), from + 1e-9) : 1;
   const x = (time) => LEFT + ((time - from) / (to - from)) * (width - LEFT - RIGHT);
-  rows.forEach((name, i) => picture.append(
-    text("scilab-tick", LEFT - 6, (i + 1) * ROW - 3, name.length > 14 ? `${name.slice(0, 13)}…` : name, "end"),
-    s("rect", { class: "scilab-idle", x: LEFT, y: i * ROW + 2, width: Math.max(0, width - LEFT - RIGHT), height: ROW - 3 }),
-    text("scilab-tick", width - RIGHT + 5, (i + 1) * ROW - 3, share(busy[i]))));
+  rows.forEach((name, i) => {
+    const mine = flows ? bars.filter(([row]) => row === i) : bars; // what is known: see with_round in gantt.py
+    const [since, till] = [Math.min(...mine.map((bar) => bar[1])), Math.max(...mine.map((bar) => bar[1] + bar[2]))];
+    picture.append(text("scilab-tick", LEFT - 6, (i + 1) * ROW - 3, name.length > 14 ? `${name.slice(0, 13)}…` : name, "end"),
+      mine.length ? s("rect", { class: "scilab-idle", x: x(since), y: i * ROW + 2, width: x(till) - x(since), height: ROW - 3 })
+        : "", text("scilab-tick", width - RIGHT + 5, (i + 1) * ROW - 3, share(busy[i])));
+  });
   for (const [row, began, seconds, round] of bars) {
     picture.append(s("rect", { x: x(began), y: row * ROW + 2, width: Math.max(1, x(began + seconds) - x(began)),
       height: ROW - 3, fill: COLOURS[0], opacity: round % 2 ? 1 : 0.55 }));

@@ -57,7 +57,8 @@ def overlaid(pictures: dict[str, dict]) -> dict:
     merged_bars: dict[str, dict] = {}
     for place, (run, picture) in enumerate(pictures.items()):
         for key, single in picture.get("charts", {}).items():
-            merged = charts.setdefault(key, single | {"series": {}, "marks": []})
+            unit = single["x"]["unit"]  # simulated seconds and real ones have no axis in common
+            merged = charts.setdefault(f"{key} {unit}".strip(), single | {"series": {}, "marks": []})
             for name, series in single["series"].items():
                 label = run if len(single["series"]) == 1 else f"{run}: {name}"
                 merged["series"][label] = {"points": series["points"], "run": place}

@@ -10,7 +10,7 @@ function draw(spec, width, readout) {
   const [columns, bottom] = [rows[0].length, classes.length * CELL];
   const wide = (width - left - 4) / columns;
   const most = Math.max(1, ...rows.flat());
-  const picture = s("svg", { width, height: bottom + BELOW, role: "img", "aria-label": `${spec.title}. ${spec.told}` });
+  const picture = s("svg", { width, height: bottom + BELOW, role: "img", "aria-label": spec.title });
   rows.forEach((counts, row) => {
     picture.append(text("scilab-tick", left - 6, (row + 1) * CELL - 2, classes[row].slice(0, 14), "end"));
     counts.forEach((count, i) => picture.append(s("rect", { x: left + i * wide, y: row * CELL,
@@ -43,8 +43,8 @@ export function shares(host) {
     note.textContent = spec.note || "";
     box.hidden = !spec.rows;
     if (!spec.rows) return;
-    const told = `${spec.least} to ${spec.most} rows on each of ${spec.devices.toLocaleString("en")} devices.`;
-    drawn.update({ ...spec, title: `Shares of the data: ${told}`, told });
+    const told = `${spec.least} to ${spec.most} rows on each of ${spec.devices.toLocaleString("en")} devices`;
+    drawn.update({ ...spec, title: `Shares of the data: ${told}` });
   }
   return { update, stop: drawn.stop };
 }

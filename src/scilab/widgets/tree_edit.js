@@ -4,6 +4,7 @@ import { figure } from "./figure.js";
 import { drawTree, meant, next, subtree } from "./tree.js";
 
 const FAR = 4; // pixels that make a press a drag
+const TWICE = 400; // milliseconds between the clicks of a double click
 const HINT = "Drag a node onto its new parent. Keys: arrows, Enter selects, A adds a device, Shift+A an aggregator, M moves "
   + "(then Enter on the new parent), Delete, E unfolds a group, Ctrl+Z.";
 
@@ -15,6 +16,7 @@ export function treeEditor(host, ask) {
   let focus = "0:0"; // the key that has, or would get, the focus
   let carried = ""; // the key that M picked up
   let drag = null; // {key, x, y, ghost, over}
+  let tapped = {}; // the last click: {key, at}
   let waiting = false; // a drawing that came during a drag
 
   const draw = (act, args) => ask("draw", { act, ...args });
@@ -35,9 +37,11 @@ export function treeEditor(host, ask) {
     redo: button("Redo", "Make it again", () => draw("redo")),
     open: button("Open YAML…", "Take the tree of a file of this machine", () => upload.click()),
   };
+  const open = button("Unfold", "Show the nodes of this group one by one, or as counts again; also by double click",
+    () => ask("unfold", { node: here() }));
   const again = button("Edit the tree", "Back to the settings, to draw the next one", () => ask("new"));
   const bar = h("div", { class: "scilab-tools", role: "group", "aria-label": "Tree" }, tools.device, tools.aggregator,
-    h("label", { class: "scilab-count" }, "×", count), tools.remove, tools.undo, tools.redo, tools.open, upload, again,
+    h("label", { class: "scilab-count" }, "×", count), tools.remove, tools.undo, tools.redo, tools.open, upload, open, again,
     button("Save YAML", "The tree as a file", () => ask("download", { what: "tree" })));
   const wrong = h("p", { class: "scilab-why scilab-tree-why", role: "alert" });
   const hint = h("p", { class: "scilab-quiet scilab-hint" }, HINT);
@@ -115,10 +119,6 @@ export function treeEditor(host, ask) {
 
   function listen(picture) {
     picture.addEventListener("keydown", keyed);
-    picture.addEventListener("dblclick", ({ target }) => {
-      const key = target.closest("[data-at]")?.getAttribute("data-at");
-      if (key?.includes(":")) unfold(key);
-    });
     picture.addEventListener("pointerdown", (event) => {
       const key = event.target.closest("[data-at]")?.getAttribute("data-at");
       if (!key || event.button) return;
@@ -139,7 +139,11 @@ export function treeEditor(host, ask) {
       const done = drag;
       const target = done?.ghost ? under(event) : null;
       release();
-      if (done && !done.ghost) select(done.key);
+      // A second click soon after the first is a double click; the browser's own is lost, as the first one redraws.
+      const twice = done && !done.ghost && tapped.key === done.key && event.timeStamp - tapped.at < TWICE;
+      tapped = twice || !done ? {} : { key: done.key, at: event.timeStamp };
+      if (twice && done.key.includes(":")) unfold(done.key);
+      else if (done && !done.ghost) select(done.key);
       else if (target && target !== done.key) move(done.key, target);
     });
     picture.addEventListener("pointercancel", release);
@@ -190,6 +194,7 @@ export function treeEditor(host, ask) {
     for (const tool of Object.values(tools)) tool.hidden = !editing.on;
     count.parentNode.hidden = hint.hidden = !editing.on;
     again.hidden = !editing.again;
+    open.hidden = !side.what?.all;
     tools.undo.disabled = !editing.undo;
     tools.redo.disabled = !editing.redo;
     tools.remove.disabled = !here();

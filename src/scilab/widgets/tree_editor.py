@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from scilab.federated import Profile, Topology
+from scilab.federated import Profile
 
 from . import policy
-from .drawing import Draft
+from .drawing import Draft, read_tree
 from .fields import Number, Text, for_page, judge
 from .tree_view import WORD, counted, group_of
 from .words import ACTIVE, DASH, number, size
@@ -54,8 +54,7 @@ class TreeEditing:
     def do_select(self, node: str | None = None, all: bool = False, tier: int | None = None) -> None:
         """Select a node, a group (``all`` that stand with its first node), a tier, or nothing."""
         with self._lock:
-            self._selected = {} if node is None and tier is None else {"node": node, "all": all, "tier": tier}
-            self._side_typed, self._refused = {}, ""
+            self._select({} if node is None and tier is None else {"node": node, "all": all, "tier": tier})
 
     def do_unfold(self, node: str) -> None:
         """Show the nodes of a group one by one, or as counts again."""
@@ -83,7 +82,7 @@ class TreeEditing:
             text = Path(path).expanduser().read_text() if path is not None else bytes(data or b"").decode()
             if len(text) > YAML_BYTES:
                 raise ValueError(f"This file has {size(len(text))}; a tree has {size(YAML_BYTES)} at most.")
-            return Draft.of(Topology.from_yaml(text if "\n" in text else text + "\n"))
+            return Draft.of(read_tree(text))
 
         return self._beside(take)
 
@@ -92,12 +91,12 @@ class TreeEditing:
     def _add(self, near: str, kind: str, count: int = 1) -> Draft:
         draft = self.draft.add(near, kind, count)
         if count == 1:
-            self._selected = {"node": draft.nodes[-1][0], "all": False, "tier": None}
+            self._select({"node": draft.nodes[-1][0], "all": False, "tier": None})
         return draft
 
     def _remove(self, node: str, all: bool = False) -> Draft:
         draft = self.draft.remove(self._members(node, all))
-        self._selected = {}
+        self._select({})
         return draft
 
     def _move(self, node: str, to: str, all: bool = False) -> Draft:
@@ -121,8 +120,7 @@ class TreeEditing:
             draft = draft.profiled(of, **part) if part else draft
         if "name" in given and len(nodes) == 1 and given["name"] != nodes[0]:
             draft = draft.rename(nodes[0], given["name"])
-            self._selected = {**self._selected, "node": given["name"].strip()}
-            self._side_typed = {}
+            self._select({**self._selected, "node": given["name"].strip()})
         if self._selected.get("tier") is not None and changed & {each.name for each in policy.FIELDS}:
             self._remember()
             self._typed["policies"] = policy.with_policy(
@@ -134,6 +132,7 @@ class TreeEditing:
         here, there = ("_undo", "_redo") if act == "undo" else ("_redo", "_undo")
         if not getattr(self, here):
             raise ValueError(f"There is nothing to {act}.")
+        self._side_typed = {}
         setattr(self, there, (*getattr(self, there), self._tree_values()))
         self._typed |= getattr(self, here)[-1]
         setattr(self, here, getattr(self, here)[:-1])
@@ -151,14 +150,13 @@ class TreeEditing:
                     self._remember()
                     self._typed |= {"shape": "drawn", "topology": draft}
                     self._redraw()
-            except (ValueError, TypeError, OSError, AttributeError) as error:
-                told = isinstance(error, ValueError | OSError)
-                self._refused = str(error) if told else f"This is no tree: {error}"
-                return {"ok": False, "message": self._refused}
-            except Exception as error:  # a YAML file that is none
-                self._refused = f"This cannot be read: {' '.join(str(error).split())}"
+            except (ValueError, OSError) as error:
+                self._refused = str(error)
                 return {"ok": False, "message": self._refused}
         return {}
+
+    def _select(self, what: Mapping) -> None:
+        self._selected, self._side_typed, self._refused = what, {}, ""
 
     def _remember(self) -> None:
         self._undo, self._redo = (*self._undo, self._tree_values())[-UNDO:], ()
