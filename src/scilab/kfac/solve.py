@@ -39,15 +39,27 @@ class Basis:
         Martens 2016; the inverse-free evaluation of J. G. Pauloski et al., SC20). inverse: G⁻¹ ∇ A⁻¹
         with the damping that went into them (Martens & Grosse 2015, section 6.3).
         """
-        like = grad.dtype
-        if self.right_values is None:
-            solved = self.right.to(like) @ grad
-            return solved * self.left[:, None] if self.left.dim() == 2 else solved @ self.left.to(like)
-        turned = self.right.to(like).mT @ grad
-        turned = turned if self.left is None else turned @ self.left.to(like)
-        turned /= (self.right_values[:, :, None] * self.left_values[:, None, :]).add_(damping)
-        turned = self.right.to(like) @ turned
-        return turned if self.left is None else turned @ self.left.to(like).mT
+        parts = [
+            None if part is None else part.to(grad.dtype)
+            for part in (self.left, self.left_values, self.right, self.right_values)
+        ]
+        if len(grad) > 1:
+            return _solved(grad, damping, *parts)
+        return _solved(grad[0], damping, *(None if part is None else part[0] for part in parts))[None]  # mm beats bmm
+
+
+def _solved(
+    grad: torch.Tensor, damping: float, left: torch.Tensor | None, left_values: torch.Tensor | None,
+    right: torch.Tensor, right_values: torch.Tensor | None,
+) -> torch.Tensor:  # fmt: skip
+    if right_values is None:
+        solved = right @ grad
+        return solved * left[..., None, :] if left.dim() < right.dim() else solved @ left
+    turned = right.mT @ grad
+    turned = turned if left is None else turned @ left
+    turned /= (right_values[..., :, None] * left_values[..., None, :]).add_(damping)
+    turned = right @ turned
+    return turned if left is None else turned @ left.mT
 
 
 def decompose(
@@ -94,16 +106,18 @@ def eigh(
             values, vectors = torch.linalg.eigh(matrix.to(device, dtype))
         except RuntimeError:  # torch.linalg.LinAlgError is one; so is a device without this precision
             continue
-        if _orthonormal(vectors) and bool(values.isfinite().all()):
+        if _orthonormal(values, vectors):
             # One memory layout wherever a basis comes from, as products of others round differently.
             return values.clamp(min=0).to(matrix), vectors.to(matrix).contiguous()
     return None
 
 
-def _orthonormal(vectors: torch.Tensor) -> bool:
-    probe = torch.linspace(-1, 1, vectors.shape[-1], dtype=vectors.dtype, device=vectors.device)[:, None] + 2
-    error = (vectors.mT @ (vectors @ probe) - probe).norm(dim=-2) / probe.norm()
-    return bool((error <= PROBE).all())  # False for NaN
+def _orthonormal(values: torch.Tensor, vectors: torch.Tensor) -> bool:
+    """Whether Qᵀ Q w = w for one w, and all is finite: (blocks, n), (blocks, n, n)."""
+    probe = torch.arange(1.0, vectors.shape[-1] + 1, dtype=vectors.dtype, device=vectors.device)[:, None]
+    error = (vectors.mT @ (vectors @ probe) - probe).norm(dim=(-2, -1))
+    good = (error <= PROBE * probe.norm()) & values.sum(-1).isfinite()  # False for NaN
+    return bool(good.all())
 
 
 def _inverses(left: torch.Tensor, right: torch.Tensor, damping: float) -> Basis | None:
