@@ -68,11 +68,11 @@ class Layer(ABC):
         """The gradient as (blocks, outputs, inputs) in the factors' dtype, its own memory if it can be; or None."""
         if self.weight.grad is None:
             return None
-        grad = self.weight.grad.reshape(self.shape.blocks, self.shape.outputs, -1).to(self.dtype)
-        if self.bias is None:
-            return grad
-        bias = self.bias.grad if self.bias.grad is not None else torch.zeros_like(self.bias)
-        return torch.cat([grad, bias.view(self.shape.blocks, -1, 1).to(self.dtype)], dim=2)
+        grad = self.weight.grad.reshape(self.shape.blocks, self.shape.outputs, -1)
+        if self.bias is not None:
+            bias = self.bias.grad if self.bias.grad is not None else torch.zeros_like(self.bias)
+            grad = torch.cat([grad, bias.view(self.shape.blocks, -1, 1)], dim=2)
+        return grad if grad.dtype == self.dtype else grad.to(self.dtype)
 
     def parameters(self) -> list[nn.Parameter]:
         """The weight, and the bias if it is part of the layer's matrix."""
