@@ -33,12 +33,13 @@ def pack(
     counts = [torch.full((1,), n, dtype=left.dtype, device=left.device) if isinstance(n, int | float) else n.view(1)
               for n in (terms, rows)]  # fmt: skip
     vector = torch.cat([left, _lower(right).reshape(-1), *counts])
-    return torch.where(vector.sum().isfinite(), vector, 0.0)  # no host synchronisation
+    total = vector.sum()
+    return torch.where(total - total == 0, vector, 0.0)  # NaN and infinity are not; no host synchronisation
 
 
-def absent(terms: float, shape: Shape, like: torch.Tensor) -> torch.Tensor:
-    """Such a vector of `terms` loss terms that nothing went into, in the dtype and on the device of `like`."""
-    vector = torch.zeros(packed_length(shape), dtype=like.dtype, device=like.device)
+def absent(terms: float, shape: Shape, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Such a vector of `terms` loss terms with gradients of zero, because nothing went through the layer."""
+    vector = torch.zeros(packed_length(shape), dtype=dtype, device=device)
     vector[-2] = terms
     return vector
 

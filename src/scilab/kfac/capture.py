@@ -53,7 +53,7 @@ class Capture:
         self._absent: dict[str, int] = {}
         self.observed, self.called = 0, set()
         self._handles = [
-            module.register_forward_hook(self._hook(name))
+            module.register_forward_hook(self._hook(name), with_kwargs=True)
             for name, layer in layers.items()
             for module in layer.modules
         ]
@@ -75,7 +75,7 @@ class Capture:
                 self._sum(each, name)  # calls that no gradient came to: it is zero
         for name, terms in self._absent.items():
             layer = self.layers[name]
-            self._add(name, absent(terms, layer.shape, layer.weight.new_empty(0, dtype=layer.dtype)))
+            self._add(name, absent(terms, layer.shape, layer.dtype, layer.weight.device))
         sums, self.sums, self._empirical, self._pass, self._absent = self.sums, {}, [], None, {}
         self.observed, self.called = 0, set()
         return sums
@@ -93,14 +93,14 @@ class Capture:
             self.observe(outputs)
 
     def _hook(self, name: str) -> Callable:
-        def hook(module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+        def hook(module: nn.Module, inputs: tuple, named: dict[str, Any], output: torch.Tensor) -> None:
             if not self._open or not isinstance(output, torch.Tensor) or not output.requires_grad:
                 return
             seen = self._pass
             calls = seen.calls.setdefault(name, [])
             # The edge, not the tensor: an in-place operation on the output makes the tensor mean something else.
             edge = torch.autograd.graph.get_gradient_edge(output)
-            calls.append((inputs[0].detach(), edge, output.shape))
+            calls.append(((inputs or (named["input"],))[0].detach(), edge, output.shape))
             if not self.sampled:
                 number = len(calls) - 1
                 output.register_hook(lambda gradient: self._arrived(seen, name, number, gradient))

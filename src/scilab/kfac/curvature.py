@@ -32,8 +32,10 @@ class Curvature:
 
     def update(self, sums: Mapping[str, torch.Tensor], decay: float) -> None:
         """One step of the running averages, from packed sums; a layer without any counts nothing and decays."""
-        like = next(iter(sums.values()), torch.empty(0, dtype=self.storage.dtype, device=self.device))
-        new = {name: sums[name] if name in sums else absent(0, shape, like) for name, shape in self.shapes.items()}
+        new = {
+            name: sums[name] if name in sums else absent(0, shape, self.storage.dtype, self.device)
+            for name, shape in self.shapes.items()
+        }
         if self.storage.factors == "owner":
             new = self.exchange.add_up(new)
         for name in list(new):
