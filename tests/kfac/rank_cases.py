@@ -80,7 +80,7 @@ class Case:
     options: dict = field(default_factory=dict)
     micro: int = 1
     ddp: bool = False
-    steps: int = 6
+    steps: int = 5
     begin: int = 0
     state: dict | None = None
     keep_at: int | None = None
