@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 
 CONTEXT = multiprocessing.get_context("forkserver")  # spawned once, with torch imported; then forked in milliseconds
-CONTEXT.set_forkserver_preload(["torch", "torch.distributed", "psutil", "platformdirs"])
+CONTEXT.set_forkserver_preload(["torch", "torch._dynamo", "psutil", "platformdirs"])  # optimizers import _dynamo
 PATIENCE_S = 30
 
 

@@ -1,5 +1,6 @@
 """Second-order training: K-FAC, distributed as in KAISA, and races of it against other optimizers."""
 
+from .budget import Activations, Fit, activations, fit
 from .damping import LevenbergMarquardt
 from .footprint import Prediction, Storage, predict
 from .launch import RankFailed
@@ -12,19 +13,6 @@ from .report import Report
 from .tasks import TASKS, Task
 
 __all__ = [
-    "KFAC",
-    "TASKS",
-    "Finish",
-    "LevenbergMarquardt",
-    "Placement",
-    "Prediction",
-    "Race",
-    "Racer",
-    "RankFailed",
-    "Report",
-    "Shape",
-    "Storage",
-    "Task",
-    "place",
-    "predict",
-]
+    "KFAC", "TASKS", "Activations", "Finish", "Fit", "LevenbergMarquardt", "Placement", "Prediction", "Race", "Racer",
+    "RankFailed", "Report", "Shape", "Storage", "Task", "activations", "fit", "place", "predict",
+]  # fmt: skip

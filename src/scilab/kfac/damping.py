@@ -6,12 +6,14 @@ section 6.5. kfac-jax's documentation warns that it is unreliable for very noisy
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
+from .curvature import Curvature
 from .layers import Layer
 from .solve import Basis
 
@@ -62,7 +64,7 @@ class Trial:
     ) -> None:  # fmt: skip
         self._damping = damping
         self._layers = [
-            (layer, layer.weights(), gradients[name], bases.get(name))
+            (layer, layer.weights(), gradients[name].clone(), bases.get(name))
             for name, layer in layers.items()
             if gradients[name] is not None
         ]
@@ -81,3 +83,40 @@ class Trial:
                 curved = (values * turned.square()).sum() + self._damping * change.square().sum()
                 total = total + curved.double() / 2
         return float(total)
+
+
+class Adaptation:
+    """Tries a step of K-FAC whenever `rule` is due: each layer with its owner, all other parameters on rank 0."""
+
+    def __init__(
+        self, rule: LevenbergMarquardt, model: nn.Module, layers: Mapping[str, Layer], curvature: Curvature,
+        tell: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        self.rule, self._curvature, self._tell = rule, curvature, tell
+        self._exchange = curvature.exchange
+        self._layers = {name: layers[name] for name in self._exchange.placement.owned(self._exchange.rank)}
+        covered = {id(p) for layer in layers.values() for p in layer.parameters()}
+        self._others = [p for p in model.parameters() if id(p) not in covered and self._exchange.rank == 0]
+        self._trial: Trial | None = None
+
+    def begin(self, step: int, damping: float, gradients: Mapping[str, torch.Tensor | None]) -> None:
+        """Before the gradients of `step` are overwritten; nothing on steps that are not due."""
+        if step % self.rule.every:
+            return
+        if self._trial is not None:
+            self._tell("damping can adapt only if kfac.adapt(loss, again) is called after optimizer.step()")
+        self._trial = Trial(self._layers, self._curvature.bases, gradients, self._others, damping)
+
+    def end(self, loss: torch.Tensor | float, again: Callable[[], torch.Tensor | float]) -> float | None:
+        """ρ after the optimizer's step, the same on all ranks; None if no step is on trial."""
+        if self._trial is None:
+            return None
+        trial, self._trial = self._trial, None
+        after, before = (torch.as_tensor(each).detach() for each in (again(), loss))
+        change = float(after - before) / self._exchange.placement.ranks
+        change, foretold = self._exchange.sum([change, trial.foretold()])
+        return change / foretold if foretold else math.nan
+
+    def forget(self) -> None:
+        """Drop a step that is on trial."""
+        self._trial = None

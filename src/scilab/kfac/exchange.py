@@ -150,9 +150,14 @@ class Exchange:
         return total.tolist()
 
 
+def by_layer(counter: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
+    """{purpose: {layer: bytes}}"""
+    found: dict[str, dict[str, int]] = {}
+    for (kind, name), number in counter.items():
+        found.setdefault(kind, {})[name] = number
+    return found
+
+
 def by_kind(counter: Mapping[tuple[str, str], int]) -> dict[str, int]:
     """Bytes by purpose."""
-    found: Counter[str] = Counter()
-    for (kind, _), number in counter.items():
-        found[kind] += number
-    return dict(found)
+    return {kind: sum(layers.values()) for kind, layers in by_layer(counter).items()}

@@ -65,12 +65,12 @@ class Layer(ABC):
         """(Σ ā āᵀ, Σ g gᵀ, rows) over all calls of one forward pass; A is divided by loss terms, G by `rows`."""
 
     def gradient(self) -> torch.Tensor | None:
-        """The gradient as (blocks, outputs, inputs), a copy in the factors' dtype; None if there is none."""
+        """The gradient as (blocks, outputs, inputs) in the factors' dtype, its own memory if it can be; or None."""
         if self.weight.grad is None:
             return None
         grad = self.weight.grad.reshape(self.shape.blocks, self.shape.outputs, -1).to(self.dtype)
         if self.bias is None:
-            return grad.clone() if grad.data_ptr() == self.weight.grad.data_ptr() else grad
+            return grad
         bias = self.bias.grad if self.bias.grad is not None else torch.zeros_like(self.bias)
         return torch.cat([grad, bias.view(self.shape.blocks, -1, 1).to(self.dtype)], dim=2)
 
@@ -120,7 +120,7 @@ class RowLayer(Layer):
         for x, g in zip(inputs, gradients, strict=True):
             g = self.output_rows(g.to(self.dtype)).flatten(2)
             left, right, rows = left + self.input_moment(x.to(self.dtype)), right + g @ g.mT, rows + g.shape[2]
-        return left, right, torch.as_tensor(rows, dtype=self.dtype, device=right.device)
+        return left, right, torch.full((), rows, dtype=self.dtype, device=right.device)
 
     def _reduced(self, inputs: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor]) -> tuple:
         rows = [self.input_rows(x.to(self.dtype)) for x in inputs]
@@ -130,7 +130,7 @@ class RowLayer(Layer):
         moment = mean @ mean.mT
         if self.bias is not None:
             moment = with_bias(moment, mean.sum(2), mean.shape[2])
-        count = torch.as_tensor(mean.shape[2], dtype=self.dtype, device=moment.device)
+        count = torch.full((), mean.shape[2], dtype=self.dtype, device=moment.device)
         return moment, total @ total.mT, count
 
 
@@ -196,7 +196,7 @@ class EmbeddingLayer(Layer):
         return left[None], right, rows
 
     def gradient(self) -> torch.Tensor | None:
-        return None if self.weight.grad is None else self.weight.grad.mT[None].to(self.dtype, copy=True)
+        return None if self.weight.grad is None else self.weight.grad.mT[None].to(self.dtype)
 
     def weights(self) -> torch.Tensor:
         return self.weight.detach().mT[None].to(self.dtype, copy=True)

@@ -14,14 +14,15 @@ from torch import nn
 
 from .capture import REDUCTIONS, Capture
 from .curvature import Curvature
-from .damping import LevenbergMarquardt, Trial
-from .exchange import Exchange, by_kind
+from .damping import Adaptation, LevenbergMarquardt
+from .directions import Figures, directions, measure
+from .exchange import Exchange, by_kind, by_layer
 from .footprint import Prediction, Storage, predict
 from .hyper import Hyper, HyperParameters
 from .layers import find_layers
 from .likelihood import Likelihood, stream
 from .report import Report, cosines, thinned
-from .sites import measured_costs
+from .sites import agreed_costs
 from .stopwatch import Late, Stopwatch
 
 
@@ -81,15 +82,14 @@ class KFAC:
             )
         if basis_tolerance is not None and not 0 < basis_tolerance < 1:
             raise ValueError(f"basis_tolerance must lie between 0 and 1, or be None, got {basis_tolerance!r}")
-        self._adaptive = damping if isinstance(damping, LevenbergMarquardt) else None
-        if self._adaptive and method != "eigen":
+        rule = damping if isinstance(damping, LevenbergMarquardt) else None
+        if rule and method != "eigen":
             raise ValueError("adaptive damping needs method='eigen': inverses hold the damping they were made with")
         self._hyper = HyperParameters(
-            damping=self._adaptive.initial if self._adaptive else damping, factors_every=factors_every,
+            damping=rule.initial if rule else damping, factors_every=factors_every,
             decompose_every=decompose_every, decay=decay, kl_clip=kl_clip, lr=lr,
         )  # fmt: skip
         self.steps, self.seed = 0, seed
-        self._model = model
         self.layers = find_layers(model, skip, sharing)
         places = {(layer.weight.device, layer.name) for layer in self.layers.values()}
         self.device = next(iter(self.layers.values())).weight.device
@@ -107,7 +107,7 @@ class KFAC:
         group = group if ranks > 1 else None
         self.predicted: Prediction = predict(
             self.shapes, ranks=ranks, gradient_worker_fraction=gradient_worker_fraction, storage=self.storage,
-            costs=self._agreed(costs, group),
+            costs=agreed_costs(costs, self.shapes, dtype, self.device, group),
         )  # fmt: skip
         self.placement = self.predicted.placement
         self._watch = Stopwatch(self.device)
@@ -118,8 +118,9 @@ class KFAC:
         )  # fmt: skip
         self.notices: list[str] = []
         self._told: set[str] = set()
-        self._figures: tuple | None = None
-        self._products, self._trial, self._spectra = Late(), None, {}
+        self._figures: Figures | None = None
+        self._products, self._spectra = Late(), {}
+        self._adaptation = Adaptation(rule, model, self.layers, self.curvature, self._tell) if rule else None
         scale = loss_scale or (lambda: 1.0)
         self._capture = Capture(
             model, self.layers, Likelihood(likelihood, class_dim), sampled=fisher == "sampled", automatic=automatic,
@@ -127,19 +128,6 @@ class KFAC:
             unscale=lambda terms: (terms if reduction == "mean" else 1) * accumulation / scale(),
             watch=self._watch, rank=self._exchange.rank,
         )  # fmt: skip
-
-    def _agreed(self, costs: Mapping[str, float] | str | None, group: Any) -> Mapping[str, float] | None:
-        """Costs that are the same on all ranks, or they would find different placements."""
-        if costs == "measured":
-            measured = [measured_costs(self.shapes, self.storage.dtype, self.device)]
-            if group is not None:
-                dist.broadcast_object_list(measured, group=group, group_src=0)
-            return measured[0]
-        if costs is not None and (isinstance(costs, str) or set(costs) != set(self.shapes)):
-            raise ValueError(
-                f"costs must be None, 'measured' or milliseconds for each of {', '.join(self.shapes)}; got {costs!r}"
-            )
-        return costs
 
     def __enter__(self) -> KFAC:
         return self
@@ -194,7 +182,6 @@ class KFAC:
         Raises:
             RuntimeError: factors are due and no forward pass was observed since the last step.
         """
-        self._heed()
         if self._due("factors_every"):
             with self._watch("factors"):
                 self._update()
@@ -227,48 +214,23 @@ class KFAC:
             )
         for name in sorted(self.layers.keys() - self._capture.called):
             self._tell(
-                f"layer {name!r}: took no part in the forward pass; it is left to the optimizer while it never does"
+                f"layer {name!r}: took no part in the forward pass; while it never does, it is left to the optimizer"
             )
         self.curvature.update(self._capture.take(), self.value("decay"))
 
     def _precondition(self) -> None:
         damping = self.value("damping")
         gradients = {name: layer.gradient() for name, layer in self.layers.items()}
-        solved: dict[str, torch.Tensor] = {}
-        for name in self.placement.preconditions(self._exchange.rank):
-            grad, basis = gradients[name], self.curvature.bases.get(name)
-            if grad is None:
-                grad = torch.zeros(self._size(name), dtype=self.storage.dtype, device=self.device)
-            solved[name] = grad if basis is None else basis.solve(grad, damping)
-        if self.placement.columns > 1:
-            flat = {name: each.reshape(-1) for name, each in solved.items()}
-            sizes = {name: shape.parameters for name, shape in self.shapes.items()}
-            flat = self._exchange.share_gradients(flat, sizes, self.storage.dtype)
-            solved = {name: each.view(self._size(name)) for name, each in flat.items()}
-        pairs = {name: (solved[name].flatten(), grad.flatten()) for name, grad in gradients.items() if grad is not None}
-        if not pairs:
+        solved = directions(gradients, self.curvature, damping)
+        found = measure(self.steps, damping, gradients, solved, self.value("kl_clip"), self.value("lr"))
+        if found is None:
             return
-        figures = torch.stack([torch.stack([v @ g, v @ v, g @ g]) for v, g in pairs.values()])
-        product, scale = figures[:, 0].sum(), None
-        if (clip := self.value("kl_clip")) is not None:
-            # ν = min(1, √(κ / (η² |Σ ⟨V, ∇L⟩|))) (Pauloski et al., SC20): ⟨V, ∇L⟩ = Vᵀ F V for V = F⁻¹ ∇L.
-            rate = self.value("lr")
-            scale = (clip / (rate**2 * product.abs())).sqrt().clamp(max=1.0) if rate else torch.ones_like(product)
-        for name in pairs:
-            self.layers[name].write(solved[name] if scale is None else solved[name] * scale)
-        self._figures = (self.steps, damping, scale, product, dict(zip(pairs, figures, strict=True)))
-        self._products.put(self.steps, product)
-        if self._adaptive and self.steps % self._adaptive.every == 0:
-            self._try(gradients, damping)
-
-    def _try(self, gradients: Mapping[str, torch.Tensor | None], damping: float) -> None:
-        """Keep what `adapt` needs of this step: each layer with its owner, all else on rank 0."""
-        if self._trial is not None:
-            self._tell("damping can adapt only if kfac.adapt(loss, again) is called after optimizer.step()")
-        mine = {name: self.layers[name] for name in self.placement.owned(self._exchange.rank)}
-        covered = {id(p) for layer in self.layers.values() for p in layer.parameters()}
-        others = [p for p in self._model.parameters() if id(p) not in covered and self._exchange.rank == 0]
-        self._trial = Trial(mine, self.curvature.bases, gradients, others, damping)
+        if self._adaptation is not None:
+            self._adaptation.begin(self.steps, damping, gradients)  # before they are overwritten
+        for name in found.dots:
+            self.layers[name].write(solved[name] if found.scale is None else solved[name].mul_(found.scale))
+        self._figures = found
+        self._products.put(self.steps, found.product)
 
     @torch.no_grad()
     def adapt(self, loss: torch.Tensor | float, again: Callable[[], torch.Tensor | float]) -> float | None:
@@ -278,30 +240,22 @@ class KFAC:
         section 6.5). Returns ρ on steps that adapt, None on others, on which `again` is not called. On all ranks
         together; losses are averaged over them.
         """
-        if self._trial is None:
-            return None
-        trial, self._trial = self._trial, None
-        change = (float(again()) - float(loss)) / self.placement.ranks
-        change, model = self._exchange.sum([change, trial.foretold()])
-        ratio = change / model if model else math.nan
-        self._hyper.set(damping=self._adaptive.adapted(self.value("damping"), ratio))
+        ratio = None if self._adaptation is None else self._adaptation.end(loss, again)
+        if ratio is not None:
+            self._hyper.set(damping=self._adaptation.rule.adapted(self.value("damping"), ratio))
         return ratio
-
-    def _size(self, name: str) -> tuple[int, int, int]:
-        shape = self.shapes[name]
-        return shape.blocks, shape.outputs, shape.inputs
 
     @property
     def report(self) -> Report | None:
         """Figures of the last step, None before the first; waits for the device, nothing else does."""
         if self._figures is None:
             return None
-        step, damping, scale, product, figures = self._figures
+        now = self._figures
         if not self._spectra:
             self._spectra = {name: (thinned(a), thinned(g)) for name, (a, g) in self.spectra().items()}
         return Report(
-            step, damping, 1.0 if scale is None else float(scale), float(product), cosines(figures),
-            self._watch.milliseconds, self.held(), self.received, self.sent, self._spectra,
+            now.step, now.damping, 1.0 if now.scale is None else float(now.scale), float(now.product),
+            cosines(now.dots), self._watch.milliseconds, self.held(), self.received, self.sent, self._spectra,
         )  # fmt: skip
 
     def spectra(self) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
@@ -319,12 +273,7 @@ class KFAC:
 
     def traffic(self) -> dict[str, dict[str, dict[str, int]]]:
         """Bytes so far: {"received" or "sent": {purpose: {layer: bytes}}}, with the purposes of `received`."""
-        found = {}
-        for way, counter in (("received", self._exchange.received), ("sent", self._exchange.sent)):
-            found[way] = {}
-            for (kind, name), number in counter.items():
-                found[way].setdefault(kind, {})[name] = number
-        return found
+        return {way: by_layer(c) for way, c in (("received", self._exchange.received), ("sent", self._exchange.sent))}
 
     @property
     def received(self) -> dict[str, int]:
@@ -355,7 +304,9 @@ class KFAC:
         self._hyper.load_state_dict(state["hyper"])
         self._capture.take()
         self.steps = int(state["steps"])
-        self._trial, self._spectra, self._figures = None, {}, None
+        self._spectra, self._figures = {}, None
+        if self._adaptation is not None:
+            self._adaptation.forget()
 
     @property
     def seconds(self) -> dict[str, float]:

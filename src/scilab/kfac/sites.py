@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 
 import torch
+import torch.distributed as dist
 
 from .layers import Shape
 from .placement import eigh_ms
@@ -77,3 +78,20 @@ def measured_costs(
         name: shape.blocks * ((0.0 if shape.diagonal else one(shape.inputs)) + one(shape.outputs))
         for name, shape in shapes.items()
     }
+
+
+def agreed_costs(
+    costs: Mapping[str, float] | str | None, shapes: Mapping[str, Shape], dtype: torch.dtype, home: torch.device,
+    group: dist.ProcessGroup | None,
+) -> Mapping[str, float] | None:  # fmt: skip
+    """`costs` as `KFAC` takes them; those of rank 0's clock on all ranks, or they would find different placements."""
+    if costs == "measured":
+        measured = [measured_costs(shapes, dtype, home)]
+        if group is not None:
+            dist.broadcast_object_list(measured, group=group, group_src=0)
+        return measured[0]
+    if costs is not None and (isinstance(costs, str) or set(costs) != set(shapes)):
+        raise ValueError(
+            f"costs must be None, 'measured' or milliseconds for each of {', '.join(shapes)}; got {costs!r}"
+        )
+    return costs

@@ -45,7 +45,7 @@ class Basis:
             return solved * self.left[:, None] if self.left.dim() == 2 else solved @ self.left.to(like)
         turned = self.right.to(like).mT @ grad
         turned = turned if self.left is None else turned @ self.left.to(like)
-        turned = turned / (self.right_values[:, :, None] * self.left_values[:, None, :] + damping)
+        turned /= (self.right_values[:, :, None] * self.left_values[:, None, :]).add_(damping)
         turned = self.right.to(like) @ turned
         return turned if self.left is None else turned @ self.left.to(like).mT
 

@@ -21,7 +21,7 @@ class Stopwatch:
         self._total: Counter[str] = Counter()
         self._last: dict[str, float] = {}
         self._step: Counter[str] = Counter()
-        self._open: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
+        self._open: list[tuple[str, torch.cuda.Event, torch.cuda.Event] | None] = []  # None ends a step
 
     @contextlib.contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
@@ -41,9 +41,9 @@ class Stopwatch:
 
     def lap(self) -> None:
         """A step is over."""
-        if self._events:  # events of the step before are long past; those of this one are left for later
+        if self._events:
+            self._open.append(None)
             self._resolve(wait=False)
-            self._open.append(("", *(torch.cuda.Event(),) * 2))
         else:
             self._end()
 
@@ -53,14 +53,15 @@ class Stopwatch:
 
     def _resolve(self, wait: bool) -> None:
         while self._open:
-            stage, begin, end = self._open[0]
-            if stage:
-                if not wait and not end.query():
-                    return
-                end.synchronize()
-                self._step[stage] += begin.elapsed_time(end) / 1e3
-            else:
+            if self._open[0] is None:
                 self._end()
+            else:
+                stage, begin, end = self._open[0]
+                if wait:
+                    end.synchronize()
+                elif not end.query():
+                    return
+                self._step[stage] += begin.elapsed_time(end) / 1e3
             self._open.pop(0)
 
     @property
