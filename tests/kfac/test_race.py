@@ -2,6 +2,7 @@
 
 import math
 import queue
+from dataclasses import replace
 
 import pytest
 import torch
@@ -246,3 +247,25 @@ def test_crops_and_flips_are_windows_of_the_padded_image():
         windows = [room[:, up : up + 6, left : left + 5] for up in range(9) for left in range(9)]
         assert sum(torch.equal(picture, w) or torch.equal(picture, w.flip(-1)) for w in windows) == 1
     assert torch.equal(made, crop_and_flip(pictures, torch.Generator().manual_seed(3)))
+
+
+@pytest.mark.parametrize("how", ["to its end", "left"])
+def test_a_task_may_have_its_own_number_of_threads(how):
+    seen = []
+
+    class Looks(list):
+        def __iter__(self):
+            seen.append(torch.get_num_threads())
+            return super().__iter__()
+
+    task = replace(regression(train=Looks(loader())), threads=1)
+    torch.set_num_threads(2)
+    race = Race(task, [Racer()], epochs=1)
+    seen.clear()
+    records = iter(race)
+    next(records), next(records)
+    if how == "left":
+        race.close()
+    else:
+        list(records)
+    assert seen == [1] and torch.get_num_threads() == 2

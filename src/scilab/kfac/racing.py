@@ -177,6 +177,8 @@ class Race:
             world = join(self.devices, int(os.environ["RANK"]), self.ranks)
         else:
             world = World(torch.device(self.devices))
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.task.threads or before)
         training = Training(self._plan, world, self._inbox, self._state)
         try:
             for record in training.run():
@@ -184,6 +186,7 @@ class Race:
             yield None, training.saved
         finally:
             training.close()
+            torch.set_num_threads(before)
 
     def _there(self) -> Iterator[tuple[Any, Any]]:
         ranks = Ranks(self._plan, self.ranks, self._inbox, self._state, self._engine, self._address)

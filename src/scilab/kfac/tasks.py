@@ -29,6 +29,8 @@ class Task:
     hits: how many answers of (outputs, targets) are right, None where there is no such thing; an example has `marks`
         answers.
     augment: of (inputs, generator), for training batches.
+    threads: of a processor, for a race in one process; None leaves torch's number. For models this small more than one
+        cost time, on a busy machine ten times over.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Task:
     marks: int = 1
     batch_size: int = 128
     augment: Callable | None = None
+    threads: int | None = None
 
     def __post_init__(self) -> None:
         if self.likelihood not in LIKELIHOODS:
@@ -81,7 +84,7 @@ def digits_autoencoder(seed: int = 0) -> Task:
     train, test = ((part[0] * 2 - 1).flatten(1) for part in (data.train, data.test))
     model = _seeded(seed, autoencoder)
     return Task("digits_autoencoder", model, half_squared_error, (train, train), (test, test), "gaussian",
-                batch_size=256)  # fmt: skip
+                batch_size=256, threads=1)  # fmt: skip
 
 
 def digits_classes(seed: int = 0) -> Task:
@@ -89,7 +92,7 @@ def digits_classes(seed: int = 0) -> Task:
     data = digits()
     train, test = ((images * 2 - 1, labels) for images, labels in (data.train, data.test))
     return Task("digits_cnn", _seeded(seed, digits_cnn), functional.cross_entropy, train, test, hits=right_classes,
-                batch_size=64)  # fmt: skip
+                batch_size=64, threads=1)  # fmt: skip
 
 
 def cifar(depth: int, seed: int = 0, path: str | Sequence[str] = "") -> Task:
@@ -113,7 +116,7 @@ def unet(seed: int = 0) -> Task:
              for place, (images, _) in enumerate((data.train, data.test)))  # fmt: skip
     train, test = parts
     return Task("unet", _seeded(seed, UNet), pixel_error, train, test, "bernoulli", hits=_right_pixels, marks=256,
-                batch_size=64)  # fmt: skip
+                batch_size=64, threads=1)  # fmt: skip
 
 
 def _right_pixels(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -154,7 +157,8 @@ def masked_lm(seed: int = 0, rows: int = 4096) -> Task:
     text = text.scatter(1, gaps, MASK)
     train, test = (text[:rows], answers[:rows]), (text[rows:], answers[rows:])
     model = _seeded(seed, lambda: MaskedLM(len(WORDS), TOKENS))
-    return Task("masked_lm", model, token_error, train, test, class_dim=-1, hits=right_classes, marks=MASKED)
+    return Task("masked_lm", model, token_error, train, test, class_dim=-1, hits=right_classes, marks=MASKED,
+                threads=1)  # fmt: skip
 
 
 def _sentences(generator: torch.Generator) -> torch.Tensor:
