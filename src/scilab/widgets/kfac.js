@@ -13,9 +13,9 @@ function stages(told) {
   const rows = [...new Set(names.flatMap((name) => Object.keys(told[name])))];
   const most = Math.max(...names.flatMap((name) => Object.values(told[name])), 1e-9);
   const cell = (value) => h("td", {}, value === undefined ? "–" : h("span", { class: "scilab-cell-bar" },
-    h("i", { style: `width:${(60 * Math.max(0, value)) / most}%` }), `${number(Number(value.toFixed(3)))}`));
+    h("i", { style: `width:${(40 * Math.max(0, value)) / most}px` }), number(Number(value.toPrecision(3)))));
   const total = (name) => Object.values(told[name]).reduce((sum, value) => sum + value, 0);
-  return h("table", { class: "scilab-stages" },
+  return h("table", {},
     h("thead", {}, h("tr", {}, ["ms a step", ...names].map((name) => h("th", { scope: "col" }, name)))),
     h("tbody", {}, rows.map((stage) => h("tr", {}, h("th", { scope: "row" }, stage),
       names.map((name) => cell(told[name][stage])))),
@@ -41,8 +41,9 @@ function view(host, ask, after) {
   const steer = h("div");
   const curvature = h("div", { class: "scilab-charts" });
   const [times, ranks, costs] = [h("div"), h("div"), h("div")];
-  const timesBox = h("div", {}, h("div", { class: "scilab-chart-title" }, "Time by stage"), times);
-  const ranksBox = h("div", {}, h("div", { class: "scilab-chart-title" }, "K-FAC's memory and traffic, by rank"), ranks);
+  const timesBox = h("div", { class: "scilab-figures" }, h("div", { class: "scilab-chart-title" }, "Time by stage"), times);
+  const ranksBox = h("div", { class: "scilab-figures" },
+    h("div", { class: "scilab-chart-title" }, "K-FAC's memory and traffic, by rank"), ranks);
   host.append(messages, steer);
   after.append(below);
   below.append(curvature, h("div", { class: "scilab-charts" }, timesBox, ranksBox), costs);
