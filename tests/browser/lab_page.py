@@ -106,7 +106,7 @@ class LabPage:
 
     # Running
 
-    def run_all(self, timeout_s: float = 120) -> LabPage:
+    def run_all(self, timeout_s: float = 240) -> LabPage:
         """Choose Run ▸ Run All Cells and wait until every cell has run, or one has failed."""
         self.choose("Run", "Run All Cells")
         return self.wait_idle(timeout_s)

@@ -9,6 +9,7 @@ from scilab.widgets import FederationWidget
 
 REDRAW = """(keys) => {  // one redraw of the whole picture, as an update from the kernel makes it; milliseconds
   const picture = JSON.parse(JSON.stringify(model.state.picture));
+  picture.tree.round = (picture.tree.round || 0) + 1; // what is the same is not drawn again
   const began = performance.now();
   model.set("picture", picture);
   document.body.getBoundingClientRect();

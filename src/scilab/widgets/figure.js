@@ -15,6 +15,7 @@ function legend(keys) {
 export function figure(host, draw) {
   let spec = null;
   let shown = null;
+  let seen = ""; // what was drawn last: the same is not drawn again
   const title = h("figcaption", { class: "scilab-chart-title" });
   const readout = h("span", { class: "scilab-readout" });
   const keys = h("div", { class: "scilab-legend" });
@@ -29,7 +30,13 @@ export function figure(host, draw) {
     keys.replaceChildren(...legend(shown.keys));
     if (canvas.firstChild !== shown.picture) canvas.replaceChildren(shown.picture);
   });
-  return { update(next) { spec = next; fit.again(); }, stop: fit.stop };
+  function update(next) {
+    const now = JSON.stringify(next);
+    if (now === seen) return;
+    [spec, seen] = [next, now];
+    fit.again();
+  }
+  return { update, stop: fit.stop };
 }
 
 // Keeps one figure for each entry: several(host, chart) → {update({key: spec}), stop()}.

@@ -143,8 +143,11 @@ export function makePanel(view) {
       if (sentence.textContent !== head.sentence) sentence.textContent = head.sentence;
       const { text, buttons: offers = [] } = head.notice;
       const { saves = [] } = head;
-      save.replaceChildren(...(saves.length ? ["Save"] : []), ...saves.map(({ label, why, action, args }) => h("button", {
-        type: "button", title: why, onclick: () => ask(action, args) }, label)));
+      if (save.dataset.of !== JSON.stringify(saves)) { // else a focused button would be lost every second
+        save.dataset.of = JSON.stringify(saves);
+        save.replaceChildren(...(saves.length ? ["Save"] : []), ...saves.map(({ label, why, action, args }) => h("button",
+          { type: "button", title: why, onclick: () => ask(action, args) }, label)));
+      }
       notice.hidden = !text;
       notice.replaceChildren(text || "", ...offers.map(({ label, action, args }) => (
         h("button", { type: "button", onclick: () => ask(action, args) }, label))));

@@ -35,11 +35,7 @@ export function shares(host) {
   const box = h("div");
   const drawn = figure(box, draw);
   host.append(note, box);
-  let seen = "";
   function update(spec) {
-    const now = JSON.stringify(spec);
-    if (now === seen) return;
-    seen = now;
     note.textContent = spec.note || "";
     box.hidden = !spec.rows;
     if (!spec.rows) return;

@@ -189,7 +189,7 @@ export function treeEditor(host, ask) {
   function update(picture) {
     const { tree, policies } = picture;
     [editing, side] = [picture.editing, picture.side];
-    spec = { ...tree, policies, title: tree.round ? `Tree in round ${tree.round.toLocaleString("en")}` : "Tree" };
+    spec = { ...tree, policies, chosen: side.what, title: tree.round ? `Tree in round ${tree.round.toLocaleString("en")}` : "Tree" };
     wrong.textContent = editing.wrong;
     for (const tool of Object.values(tools)) tool.hidden = !editing.on;
     count.parentNode.hidden = hint.hidden = !editing.on;
