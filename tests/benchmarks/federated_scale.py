@@ -56,7 +56,7 @@ def case(devices: int, fanouts: list[int], model: str, cohort: int, rounds: int)
             records += 1
             if isinstance(record, RoundFinished):
                 pool = workers() if pool is None else pool
-                now, cpu_now = time.perf_counter(), cpu_s(pool)
+                now, cpu_now = time.perf_counter(), cpu_s(pool, memory)
                 seconds.append(now - mark)
                 cpu.append(cpu_now - cpu_mark)
                 mark, cpu_mark = now, cpu_now
@@ -64,7 +64,7 @@ def case(devices: int, fanouts: list[int], model: str, cohort: int, rounds: int)
         spent = {process.name(): round(cpu_s([process]) - cpu_s([]), 1) for process in pool}
     return {
         "devices": devices, "fanouts": fanouts, "model": model, "cohort": federation.cohort, "made_s": made,
-        "first_round_s": seconds[0], "round_s": seconds[1:], "cpu_s": cpu, "cpu_s_of_this_process": cpu_s([]),
+        "first_round_s": seconds[0], "round_s": seconds[1:], "cpu_s": cpu, "cpu_s_of_this_process": cpu_s([], memory),
         "cpu_s_of_workers": spent, "records": records, "peak_pss_mb": memory.stop(), "load_before": load,
         "load_after": os.getloadavg()[0],
     }  # fmt: skip

@@ -68,7 +68,7 @@ def ours(path: str, rounds: int, cohort: int, fanouts: list[int]) -> dict:
         for record in federation:
             if isinstance(record, RoundFinished):
                 pool = workers() if pool is None else pool  # all are there by the end of the first round
-                now = cpu_s(pool)
+                now = cpu_s(pool, memory)
                 wall.append(record.seconds)
                 cpu.append(now - before)
                 before = now
@@ -110,6 +110,7 @@ def main() -> None:
     parser.add_argument("--flower-rounds", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--payload-clients", type=int, default=64)
+    parser.add_argument("--rival-payload-mb", type=float, default=10.0, help="Flower holds some 4 times all replies")
     parser.add_argument("--ours", help=argparse.SUPPRESS)
     parser.add_argument("--cohort", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--fanouts", type=int, nargs="*", default=[], help=argparse.SUPPRESS)
@@ -162,7 +163,7 @@ def _payloads(chosen: argparse.Namespace, rivals: list[str], folder: Path) -> di
     for payload, size in PAYLOADS.items():
         path = folder / f"{payload}.npz"
         write_task(path, chosen.payload_clients, 2, size)
-        for name in ("ours flat", "ours tree", *(["flower"] if rivals else [])):
+        for name in ("ours flat", "ours tree", *(["flower"] if rivals and size <= chosen.rival_payload_mb else [])):
             found[f"{payload}, {name}"] = one = once(name, chosen.rivals_python, path, 2)
             print(f"{payload}, {name}: {one['wall_s'][1]:.2f} s, {one['peak_pss_mb']:.0f} MB", flush=True)
     return found

@@ -1,8 +1,11 @@
 """What a measured process tree uses: CPU seconds and memory of this process and its workers, and on what machine."""
 
+from __future__ import annotations
+
 import os
 import platform
 import threading
+import time
 from importlib.metadata import PackageNotFoundError, version
 
 import psutil
@@ -18,9 +21,9 @@ def workers() -> list[psutil.Process]:
     return list(dict.fromkeys(found))
 
 
-def cpu_s(others: list[psutil.Process]) -> float:
-    """User and system seconds so far of this process and `others`."""
-    total = 0.0
+def cpu_s(others: list[psutil.Process], memory: Memory | None = None) -> float:
+    """User and system seconds so far of this process and `others`, without what measuring the `memory` takes."""
+    total = -memory.cpu_s if memory is not None else 0.0
     for process in [psutil.Process(), *others]:
         try:
             times = process.cpu_times()
@@ -35,17 +38,21 @@ class Memory(threading.Thread):
 
     def __init__(self, every_s: float = 0.5) -> None:
         super().__init__(daemon=True)
-        self.every_s, self.peak, self._done = every_s, 0, threading.Event()
+        self.every_s, self.peak, self.cpu_s, self._done = every_s, 0, 0.0, threading.Event()
 
     def run(self) -> None:
+        looks, others = 0, []
         while True:
-            total = 0
-            for process in [psutil.Process(), *workers()]:
+            if looks % 8 == 0:  # to find all processes takes longer than to read what these use
+                others = workers()
+            looks, total = looks + 1, 0
+            for process in [psutil.Process(), *others]:
                 try:
                     total += process.memory_full_info().pss
                 except psutil.Error:
                     continue
             self.peak = max(self.peak, total)
+            self.cpu_s = time.thread_time()
             if self._done.wait(self.every_s):
                 return
 

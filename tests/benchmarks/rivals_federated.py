@@ -66,10 +66,14 @@ def rows_of(given: dict, client: int) -> torch.Tensor:
     return given["rows"][given["cuts"][client] : given["cuts"][client + 1]]
 
 
-def client_update(path: str, state: dict, client: int, number: int) -> tuple[dict, int]:
-    """One client's local training from `state` in round `number` (from 1): its state and number of samples."""
+def client_update(
+    path: str, state: dict, client: int, number: int, model: Classifier | None = None
+) -> tuple[dict, int]:  # fmt: skip
+    """One client's local training from `state` in round `number` (from 1), in a model that may be given: its state and
+    number of samples.
+    """
     given = task(path)
-    rows, model = rows_of(given, client), new_model(given)
+    rows, model = rows_of(given, client), model or new_model(given)
     x, y = given["x"][rows], given["y"][rows]
     model.load_state_dict(state)
     optimiser = torch.optim.SGD(model.parameters(), lr=float(given["lr"]))
@@ -93,28 +97,29 @@ def accuracy(path: str, state: dict) -> float:
 class Rounds:
     """Wall and CPU seconds of each round."""
 
-    def __init__(self) -> None:
-        self.wall, self.cpu = [], []
+    def __init__(self, memory: Memory) -> None:
+        self.wall, self.cpu, self._memory, self._others = [], [], memory, []
 
     def begin(self) -> None:
         """A round begins."""
-        self._wall, self._cpu = time.perf_counter(), cpu_s(workers())
+        self._cpu, self._wall = cpu_s(self._others, self._memory), time.perf_counter()
 
     def end(self) -> None:
         """A round ends."""
         self.wall.append(time.perf_counter() - self._wall)
-        self.cpu.append(cpu_s(workers()) - self._cpu)
+        self._others = self._others or workers()  # all are there by the end of the first round
+        self.cpu.append(cpu_s(self._others, self._memory) - self._cpu)
 
 
 def by_loop(path: str, rounds: int, timed: Rounds) -> dict:
     """The least that averaging needs: one client after another, a running sum."""
     given = task(path)
-    state, clients = first_weights(given), len(given["cuts"]) - 1
+    state, clients, model = first_weights(given), len(given["cuts"]) - 1, new_model(given)
     for number in range(1, rounds + 1):
         timed.begin()
         total, samples = {}, 0
         for client in range(clients):
-            local, n = client_update(path, state, client, number)
+            local, n = client_update(path, state, client, number, model)
             samples += n
             for name, value in local.items():
                 total[name] = total.get(name, 0.0) + value.double() * n
@@ -246,7 +251,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=4)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    load, memory, timed = os.getloadavg()[0], Memory(), Rounds()
+    load, memory = os.getloadavg()[0], Memory()
+    timed = Rounds(memory)
     memory.start()
     run = {"loop": by_loop, "flower": by_flower, "pfl": by_pfl}[chosen.engine]
     state = run(os.path.abspath(chosen.task), chosen.rounds, timed)

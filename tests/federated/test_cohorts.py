@@ -163,13 +163,15 @@ def test_a_device_that_raises_is_named_and_the_others_bits_stay():
 
 
 class Mortal(nn.Module):
-    """Ends its process while there is a file left to take."""
+    """Ends its process while there is a file left to take. Its convolution gives other bits in other company."""
 
     def __init__(self, folder):
         super().__init__()
-        self.layer, self.folder = nn.Linear(6, 3), str(folder)
-        nn.init.zeros_(self.layer.weight)
-        nn.init.zeros_(self.layer.bias)
+        self.folder = str(folder)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(4)
+            convolution, last = nn.Conv2d(1, 16, 2), nn.Linear(32, 3)
+        self.layer = nn.Sequential(nn.Unflatten(1, (1, 2, 3)), convolution, nn.Tanh(), nn.Flatten(), last)
 
     def forward(self, x):
         for name in os.listdir(self.folder):

@@ -120,6 +120,16 @@ def test_a_round_without_any_update_ends_with_the_reason():
         run(federation)
 
 
+def test_a_round_for_which_no_device_is_chosen_does_not_wait_for_one():
+    class Nobody(FedAvg):
+        def select(self, number, devices, seed):
+            return []
+
+    federation = Federation(Net(), data(), Topology.flat(3), Nobody(), engine="threads:1")
+    with pytest.raises(RoundError, match="round 1: the strategy chose none of 3 devices; choose one or more"):
+        run(federation)
+
+
 @pytest.mark.parametrize("name", ["aggregate", "finish"])
 @pytest.mark.parametrize("after", [False, True], ids=["before its sum", "after its sum"])
 def test_a_failed_aggregator_is_run_again_and_counts_each_child_once(name, after, monkeypatch):

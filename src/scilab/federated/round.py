@@ -47,8 +47,10 @@ class Round:
         self.strategy, self.wires, self.busy = deployment.strategy, deployment.wires, 0.0
         devices = len(self.topology.leaves)
         self.chosen = np.zeros(devices, bool)
-        self.chosen[np.asarray(self.strategy.select(number, devices, deployment.seed))] = True
+        self.chosen[np.asarray(self.strategy.select(number, devices, deployment.seed), dtype=np.int64)] = True
         self.asked = int(self.chosen.sum())
+        if not self.asked:
+            raise RoundError(f"round {number}: the strategy chose none of {devices} devices; choose one or more")
         self.missing = self._children()
         self.root = int(self.topology.near[0])
         self.arrived: dict[int, list[Child]] = {}

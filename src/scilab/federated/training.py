@@ -119,6 +119,8 @@ def train(
 
 
 def _stacked(updates: Sequence[Flats]) -> Flats:
+    if len(updates) == 1:  # no copy of what may be large
+        return [flat.unsqueeze(0) for flat in updates[0]]
     return [torch.stack(same) for same in zip(*updates, strict=True)]
 
 
