@@ -43,7 +43,7 @@ function view(host, ask) {
   const messages = h("ul", { class: "scilab-messages" });
   const steer = h("div");
   const curvature = h("div", { class: "scilab-charts" });
-  const [times, ranks, costs] = [h("div"), h("div"), h("div")];
+  const [times, ranks, costs] = [h("div", { class: "scilab-scroll" }), h("div", { class: "scilab-scroll" }), h("div")];
   const timesBox = h("div", {}, h("div", { class: "scilab-chart-title" }, "Time by stage"), times);
   const ranksBox = h("div", {}, h("div", { class: "scilab-chart-title" }, "K-FAC's memory and traffic, by rank"), ranks);
   host.append(messages, steer);
