@@ -102,6 +102,21 @@ def test_a_sequence_with_time_first_and_batch_second(double):
     assert far(one_step(Sequence(False))[1], one_step(Sequence(True))[1]) < 1e-14
 
 
+def test_an_input_given_by_name_is_seen(double):
+    def forward(model, x):
+        return model[3](input=model[2](model[1](model[0](input=x))))
+
+    class Named(nn.Module):
+        def __init__(self, named):
+            super().__init__()
+            self.inner, self.named = make(), named
+
+        def forward(self, x):
+            return forward(self.inner, x) if self.named else self.inner(x)
+
+    assert far(one_step(Named(True))[1], one_step(Named(False))[1]) == 0
+
+
 def test_a_layer_that_is_not_used_is_left_alone_and_named():
     model = make()
     model.add_module("extra", nn.Linear(3, 3))

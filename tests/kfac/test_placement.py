@@ -30,6 +30,12 @@ def test_rows_and_columns_are_a_grid(ranks, workers):
     assert sorted(name for rank in range(ranks) for name in grid.owned(rank)) == sorted(layers)
 
 
+@pytest.mark.parametrize("fraction", [0.3, 0, 2, 0.75, None, "half"])
+def test_a_fraction_that_makes_no_grid_is_refused_with_those_that_do(fraction):
+    with pytest.raises(ValueError, match=r"with 4 ranks it must be one of 1/4, 2/4, 1: a whole number of gradient"):
+        place({"a": 1.0}, 4, fraction)
+
+
 def test_longest_first_is_within_its_bound_of_the_best_there_is():
     """R. L. Graham 1969: at most 4/3 - 1/(3 m) of the optimum, here found by trying every assignment."""
     generator = torch.Generator().manual_seed(3)

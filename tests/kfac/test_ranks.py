@@ -55,6 +55,7 @@ def cases(ranks, fraction):
     yield "DDP, accumulated", Case(Tokens, EQUAL[ranks], worker, micro=3, ddp=True)
     yield "inverse", Case(Images, UNEQUAL[ranks], {"method": "inverse", **worker})
     yield "half precision", Case(Tokens, UNEQUAL[ranks], {"basis_dtype": torch.bfloat16, **worker})
+    yield "more ranks than layers", Case(Images, EQUAL[ranks], {"skip": ["second", "third", "idle"], **worker})
     yield "a rank without examples", Case(Images, (*UNEQUAL[ranks][:-1], 0), worker)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 
-from .capture import Sums
 from .layers import Shape
 
 
@@ -24,10 +25,23 @@ def packed_length(shape: Shape) -> int:
     return sum(lengths(shape)) + 2
 
 
-def pack(sums: Sums, shape: Shape) -> torch.Tensor:
-    """One vector (packed_length,) of everything a factor step has gathered of a layer that something went through."""
-    left = sums.left if shape.diagonal else _lower(sums.left)
-    return torch.cat([left.reshape(-1), _lower(sums.right).reshape(-1), sums.terms[None], sums.rows[None]])
+def pack(
+    left: torch.Tensor, right: torch.Tensor, terms: float, rows: torch.Tensor | float, shape: Shape
+) -> torch.Tensor:  # fmt: skip
+    """One vector (packed_length,) of Σ ā āᵀ, Σ g gᵀ and what each will be divided by; all zero if any is not finite."""
+    left = left.reshape(-1) if shape.diagonal else _lower(left).reshape(-1)
+    counts = [torch.full((1,), n, dtype=left.dtype, device=left.device) if isinstance(n, int | float) else n.view(1)
+              for n in (terms, rows)]  # fmt: skip
+    vector = torch.cat([left, _lower(right).reshape(-1), *counts])
+    total = vector.sum()
+    return torch.where(total - total == 0, vector, 0.0)  # NaN and infinity are not; no host synchronisation
+
+
+def absent(terms: float, shape: Shape, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Such a vector of `terms` loss terms with gradients of zero, because nothing went through the layer."""
+    vector = torch.zeros(packed_length(shape), dtype=dtype, device=device)
+    vector[-2] = terms
+    return vector
 
 
 def unpack(vector: torch.Tensor, shape: Shape) -> tuple[torch.Tensor, torch.Tensor] | None:
@@ -56,14 +70,27 @@ def advance(average: torch.Tensor | None, new: torch.Tensor, decay: float) -> to
     return new * (1 - decay) if average is None else average.lerp_(new, 1 - decay)
 
 
+CACHED = 128
+"""Index maps of matrices up to this size are kept, at most 128 KiB each: there the map would cost more than its use."""
+
+
 def _lower(matrix: torch.Tensor) -> torch.Tensor:
-    rows, columns = torch.tril_indices(*matrix.shape[-2:], device=matrix.device)
-    return matrix[..., rows, columns]
+    size = matrix.shape[-1]
+    index = (_kept if size <= CACHED else _indices)(size, matrix.device)[0]
+    return matrix.flatten(-2).index_select(-1, index)
 
 
 def _full(packed: torch.Tensor, size: int) -> torch.Tensor:
-    rows, columns = torch.tril_indices(size, size, device=packed.device)
-    full = packed.new_empty(*packed.shape[:-1], size, size)
-    full[..., rows, columns] = packed
-    full[..., columns, rows] = packed
-    return full
+    index = (_kept if size <= CACHED else _indices)(size, packed.device)[1]
+    return packed.index_select(-1, index).unflatten(-1, (size, size))
+
+
+def _indices(size: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Places of the lower triangle, row by row, in a flat matrix; places of all its numbers in that triangle."""
+    rows, columns = torch.tril_indices(size, size, device=device)
+    every = torch.arange(size, device=device)
+    low, high = torch.minimum(every[:, None], every), torch.maximum(every[:, None], every)
+    return rows * size + columns, (high * (high + 1) // 2 + low).flatten()
+
+
+_kept = lru_cache(maxsize=256)(_indices)

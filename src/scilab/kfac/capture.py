@@ -7,27 +7,19 @@ Whatever calls layers outside it (evaluation, the second forward pass of activat
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 
+from .averages import absent, pack
 from .layers import Layer
 from .likelihood import Likelihood
 from .stopwatch import Stopwatch
 
 REDUCTIONS = ("mean", "sum")
-
-
-@dataclass
-class Sums:
-    """What one factor step has gathered of a layer: Σ ā āᵀ and its loss terms, Σ g gᵀ and its rows."""
-
-    left: torch.Tensor | float = 0.0
-    right: torch.Tensor | float = 0.0
-    terms: torch.Tensor | float = 0.0
-    rows: torch.Tensor | float = 0.0
 
 
 @dataclass
@@ -40,7 +32,7 @@ class Pass:
 
 
 class Capture:
-    """Gathers `Sums` for `layers` of `model`, by drawing targets ("sampled") or from the loss itself ("empirical").
+    """Gathers packed sums for `layers` of `model`, by drawing targets ("sampled") or from the loss ("empirical").
 
     `due()` says whether the coming step wants factors, `seed(pass)` which draws. Empirical gradients are multiplied by
     what `unscale(terms)` returns, which undoes the mean of the loss, accumulation and loss scaling.
@@ -57,11 +49,11 @@ class Capture:
         self.first: int | None = None
         self._open, self._pass = False, None
         self._empirical: list[Pass] = []
-        self.sums: dict[str, Sums] = {}
+        self.sums: dict[str, torch.Tensor] = {}
         self._absent: dict[str, int] = {}
         self.observed, self.called = 0, set()
         self._handles = [
-            module.register_forward_hook(self._hook(name))
+            module.register_forward_hook(self._hook(name), with_kwargs=True)
             for name, layer in layers.items()
             for module in layer.modules
         ]
@@ -76,16 +68,20 @@ class Capture:
             self._handles.pop().remove()
         self.take()
 
-    def take(self) -> dict[str, Sums]:
-        """What was gathered since the last call; begins anew. A layer that nothing went through has its terms alone."""
+    def take(self) -> dict[str, torch.Tensor]:
+        """What was gathered since the last call, as `averages.pack` has it; begins anew."""
         for each in self._empirical:
             for name in list(each.calls):
                 self._sum(each, name)  # calls that no gradient came to: it is zero
         for name, terms in self._absent.items():
-            self.sums.setdefault(name, Sums()).terms += terms
+            layer = self.layers[name]
+            self._add(name, absent(terms, layer.shape, layer.dtype, layer.weight.device))
         sums, self.sums, self._empirical, self._pass, self._absent = self.sums, {}, [], None, {}
         self.observed, self.called = 0, set()
         return sums
+
+    def _add(self, name: str, vector: torch.Tensor) -> None:
+        self.sums[name] = self.sums[name].add_(vector) if name in self.sums else vector
 
     def _enter(self, model: nn.Module, inputs: tuple) -> None:
         self._open = model.training and torch.is_grad_enabled() and self._due()
@@ -97,14 +93,14 @@ class Capture:
             self.observe(outputs)
 
     def _hook(self, name: str) -> Callable:
-        def hook(module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+        def hook(module: nn.Module, inputs: tuple, named: dict[str, Any], output: torch.Tensor) -> None:
             if not self._open or not isinstance(output, torch.Tensor) or not output.requires_grad:
                 return
             seen = self._pass
             calls = seen.calls.setdefault(name, [])
             # The edge, not the tensor: an in-place operation on the output makes the tensor mean something else.
             edge = torch.autograd.graph.get_gradient_edge(output)
-            calls.append((inputs[0].detach(), edge, output.shape))
+            calls.append(((inputs or (named["input"],))[0].detach(), edge, output.shape))
             if not self.sampled:
                 number = len(calls) - 1
                 output.register_hook(lambda gradient: self._arrived(seen, name, number, gradient))
@@ -119,7 +115,7 @@ class Capture:
         seen.terms, self._pass = self.likelihood.terms(outputs), None
         self.observed += 1
         self.called |= seen.calls.keys()
-        first, number = self._numbers(len(outputs))
+        first, draw = self._numbers(len(outputs))
         for name in self.layers.keys() - seen.calls.keys():  # its terms are part of the mean, with gradients of zero
             self._absent[name] = self._absent.get(name, 0) + seen.terms
         if not seen.terms:  # a rank without examples
@@ -128,7 +124,7 @@ class Capture:
             self._empirical.append(seen)
             return
         with self._watch("capture"):
-            cotangent = self.likelihood.draw(outputs, self._seed(number), first).to(outputs.dtype)
+            cotangent = self.likelihood.draw(outputs, self._seed(draw), first).to(outputs.dtype)
             places = [(name, number) for name, calls in seen.calls.items() for number in range(len(calls))]
             edges = [seen.calls[name][number][1] for name, number in places]
             if not edges:
@@ -138,8 +134,8 @@ class Capture:
                 if gradient is not None:
                     seen.gradients.setdefault(name, {})[number] = gradient
             del found
-        for name in list(seen.calls):
-            self._sum(seen, name)
+            for name in list(seen.calls):
+                self._sum(seen, name)
 
     def _numbers(self, examples: int) -> tuple[int, int]:
         """Global number of a pass's first example and which stream it draws from.
@@ -157,24 +153,21 @@ class Capture:
         held = seen.gradients.setdefault(name, {})
         held[number] = gradient
         if len(held) == len(seen.calls[name]):
-            self._sum(seen, name)
+            with self._watch("capture"):
+                self._sum(seen, name)
 
     @torch.no_grad()
     def _sum(self, seen: Pass, name: str) -> None:
         """Add one pass of one layer, in full precision; if anything in it is not finite, add and count nothing."""
         layer, calls, held = self.layers[name], seen.calls.pop(name), seen.gradients.pop(name, {})
-        scale = 1.0 if self.sampled else self._unscale(seen.terms)
-        inputs = [x for x, _, _ in calls]
         device = layer.weight.device
-        with self._watch("capture"), torch.autocast(device.type, enabled=False):
+        full = torch.autocast(device.type, enabled=False) if torch.is_autocast_enabled(device.type) else nullcontext()
+        with full:
             gradients = [
-                held[number].to(layer.dtype) * scale if number in held
-                else torch.zeros(shape, dtype=layer.dtype, device=device)
+                held[number] if number in held else torch.zeros(shape, dtype=layer.dtype, device=device)
                 for number, (_, _, shape) in enumerate(calls)
-            ]  # fmt: skip
-            left, right, rows = layer.moments(inputs, gradients)
-            fine = left.isfinite().all() & right.isfinite().all()  # no host synchronisation
-            terms = torch.full_like(rows, seen.terms)
-            total = self.sums.setdefault(name, Sums())
-            for part, value in (("left", left), ("right", right), ("terms", terms), ("rows", rows)):
-                setattr(total, part, getattr(total, part) + torch.where(fine, value, torch.zeros_like(value)))
+            ]
+            left, right, rows = layer.moments([x for x, _, _ in calls], gradients)
+            if not self.sampled:
+                right = right * self._unscale(seen.terms) ** 2
+            self._add(name, pack(left, right, seen.terms, rows, layer.shape))

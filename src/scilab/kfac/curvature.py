@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 
-from .averages import advance, pack, packed_length, unpack
-from .capture import Sums
+from .averages import absent, advance, packed_length, unpack
 from .exchange import Exchange
 from .footprint import Storage, from_wire, to_wire
 from .layers import Shape
@@ -31,21 +30,16 @@ class Curvature:
         self.averages: dict[str, torch.Tensor] = {}
         self.bases: dict[str, Basis] = {}
 
-    def update(self, sums: Mapping[str, Sums], decay: float) -> None:
-        """One step of the running averages; a layer that nothing went through counts its loss terms, others nothing."""
-        new = {name: self._packed(sums.get(name), shape) for name, shape in self.shapes.items()}
+    def update(self, sums: Mapping[str, torch.Tensor], decay: float) -> None:
+        """One step of the running averages, from packed sums; a layer without any counts nothing and decays."""
+        new = {
+            name: sums[name] if name in sums else absent(0, shape, self.storage.dtype, self.device)
+            for name, shape in self.shapes.items()
+        }
         if self.storage.factors == "owner":
             new = self.exchange.add_up(new)
         for name in list(new):
             self.averages[name] = advance(self.averages.get(name), new.pop(name), decay)
-
-    def _packed(self, sums: Sums | None, shape: Shape) -> torch.Tensor:
-        if sums is not None and isinstance(sums.left, torch.Tensor):
-            return pack(sums, shape).to(self.storage.dtype)
-        vector = torch.zeros(packed_length(shape), dtype=self.storage.dtype, device=self.device)
-        if sums is not None:
-            vector[-2] = sums.terms
-        return vector
 
     def fold(self) -> None:
         """Bring local averages to their owners, who add them up; the others begin again from zero. Exact: averages are

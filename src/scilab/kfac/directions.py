@@ -12,15 +12,16 @@ from .curvature import Curvature
 
 @dataclass(frozen=True)
 class Figures:
-    """Numbers of one step, still on the device: ν (None without clipping), Σ ⟨V, ∇L⟩ before clipping, and of each layer
-    (⟨V, ∇⟩, ⟨V, V⟩, ⟨∇, ∇⟩).
+    """Numbers of one step, still on the device: ν (None without clipping), Σ ⟨V, ∇L⟩ before clipping, and for each of
+    `layers` a column of (⟨V, ∇⟩, |V|, |∇|).
     """
 
     step: int
     damping: float
     scale: torch.Tensor | None
     product: torch.Tensor
-    dots: dict[str, torch.Tensor]
+    layers: list[str]
+    table: torch.Tensor
 
 
 def directions(
@@ -54,11 +55,13 @@ def measure(
 
     ν = min(1, √(κ / (η² |Σ ⟨V, ∇L⟩|))) (Pauloski et al., SC20): ⟨V, ∇L⟩ = Vᵀ F V for V = F⁻¹ ∇L.
     """
-    pairs = {name: (solved[name].flatten(), grad.flatten()) for name, grad in gradients.items() if grad is not None}
-    if not pairs:
+    names = [name for name, grad in gradients.items() if grad is not None]
+    if not names:
         return None
-    dots = torch.stack([dot for v, g in pairs.values() for dot in (v @ g, v @ v, g @ g)]).view(-1, 3)
-    product, scale = dots[:, 0].sum(), None
+    ours, theirs = [solved[name] for name in names], [gradients[name] for name in names]
+    dots = torch.stack([torch.dot(v.reshape(-1), g.reshape(-1)) for v, g in zip(ours, theirs, strict=True)])
+    product, scale = dots.sum(), None
     if kl_clip is not None:
         scale = (kl_clip / (lr**2 * product.abs())).sqrt().clamp(max=1.0) if lr else torch.ones_like(product)
-    return Figures(step, damping, scale, product, dict(zip(pairs, dots, strict=True)))
+    norms = torch.stack([*torch._foreach_norm(ours), *torch._foreach_norm(theirs)]).view(2, -1)
+    return Figures(step, damping, scale, product, names, torch.cat([dots[None], norms]))

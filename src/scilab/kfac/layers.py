@@ -61,18 +61,18 @@ class Layer(ABC):
     @abstractmethod
     def moments(
         self, inputs: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor]
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | int]:
         """(Σ ā āᵀ, Σ g gᵀ, rows) over all calls of one forward pass; A is divided by loss terms, G by `rows`."""
 
     def gradient(self) -> torch.Tensor | None:
         """The gradient as (blocks, outputs, inputs) in the factors' dtype, its own memory if it can be; or None."""
         if self.weight.grad is None:
             return None
-        grad = self.weight.grad.reshape(self.shape.blocks, self.shape.outputs, -1).to(self.dtype)
-        if self.bias is None:
-            return grad
-        bias = self.bias.grad if self.bias.grad is not None else torch.zeros_like(self.bias)
-        return torch.cat([grad, bias.view(self.shape.blocks, -1, 1).to(self.dtype)], dim=2)
+        grad = self.weight.grad.reshape(self.shape.blocks, self.shape.outputs, -1)
+        if self.bias is not None:
+            bias = self.bias.grad if self.bias.grad is not None else torch.zeros_like(self.bias)
+            grad = torch.cat([grad, bias.view(self.shape.blocks, -1, 1)], dim=2)
+        return grad if grad.dtype == self.dtype else grad.to(self.dtype)
 
     def parameters(self) -> list[nn.Parameter]:
         """The weight, and the bias if it is part of the layer's matrix."""
@@ -111,16 +111,20 @@ class RowLayer(Layer):
         moment = rows @ rows.mT
         return moment if self.bias is None else with_bias(moment, rows.sum(2), rows.shape[2])
 
+    def output_moment(self, g: torch.Tensor) -> tuple[torch.Tensor, int]:
+        """Σ_n Σ_s g gᵀ: (blocks, outputs, outputs), and its number of rows."""
+        g = self.output_rows(g).flatten(2)
+        return g @ g.mT, g.shape[2]
+
     def moments(
         self, inputs: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor]
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    ) -> tuple[torch.Tensor, torch.Tensor, int]:
         if self.sharing == "reduce":
             return self._reduced(inputs, gradients)
-        left = right = rows = 0
-        for x, g in zip(inputs, gradients, strict=True):
-            g = self.output_rows(g.to(self.dtype)).flatten(2)
-            left, right, rows = left + self.input_moment(x.to(self.dtype)), right + g @ g.mT, rows + g.shape[2]
-        return left, right, torch.full((), rows, dtype=self.dtype, device=right.device)
+        found = [(self.input_moment(x.to(self.dtype)), *self.output_moment(g.to(self.dtype))) for x, g in zip(
+            inputs, gradients, strict=True
+        )]  # fmt: skip
+        return found[0] if len(found) == 1 else tuple(sum(parts) for parts in zip(*found, strict=True))
 
     def _reduced(self, inputs: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor]) -> tuple:
         rows = [self.input_rows(x.to(self.dtype)) for x in inputs]
@@ -130,8 +134,7 @@ class RowLayer(Layer):
         moment = mean @ mean.mT
         if self.bias is not None:
             moment = with_bias(moment, mean.sum(2), mean.shape[2])
-        count = torch.full((), mean.shape[2], dtype=self.dtype, device=moment.device)
-        return moment, total @ total.mT, count
+        return moment, total @ total.mT, mean.shape[2]
 
 
 class LinearLayer(RowLayer):
@@ -145,6 +148,15 @@ class LinearLayer(RowLayer):
         return x.reshape(1, len(x), -1, x.shape[-1]).permute(0, 3, 1, 2)
 
     output_rows = input_rows
+
+    def input_moment(self, x: torch.Tensor) -> torch.Tensor:
+        rows = x.reshape(-1, x.shape[-1])
+        rows = rows if self.bias is None else nn.functional.pad(rows, (0, 1), value=1.0)
+        return (rows.mT @ rows)[None]
+
+    def output_moment(self, g: torch.Tensor) -> tuple[torch.Tensor, int]:
+        rows = g.reshape(-1, g.shape[-1])
+        return (rows.mT @ rows)[None], len(rows)
 
 
 class ConvLayer(RowLayer):

@@ -227,8 +227,10 @@ class KFAC:
             return
         if self._adaptation is not None:
             self._adaptation.begin(self.steps, damping, gradients)  # before they are overwritten
-        for name in found.dots:
-            self.layers[name].write(solved[name] if found.scale is None else solved[name].mul_(found.scale))
+        if found.scale is not None:
+            torch._foreach_mul_([solved[name] for name in found.layers], found.scale)
+        for name in found.layers:
+            self.layers[name].write(solved[name])
         self._figures = found
         self._products.put(self.steps, found.product)
 
@@ -255,7 +257,7 @@ class KFAC:
             self._spectra = {name: (thinned(a), thinned(g)) for name, (a, g) in self.spectra().items()}
         return Report(
             now.step, now.damping, 1.0 if now.scale is None else float(now.scale), float(now.product),
-            cosines(now.dots), self._watch.milliseconds, self.held(), self.received, self.sent, self._spectra,
+            cosines(now), self._watch.milliseconds, self.held(), self.received, self.sent, self._spectra,
         )  # fmt: skip
 
     def spectra(self) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+
+from .directions import Figures
 
 SPECTRUM_POINTS = 64
 
@@ -35,14 +36,11 @@ class Report:
     spectra: dict[str, tuple[list[float], list[float]]]
 
 
-def cosines(figures: Mapping[str, torch.Tensor]) -> dict[str, float]:
-    """From (⟨V, ∇⟩, ⟨V, V⟩, ⟨∇, ∇⟩) of each layer; waits for the device once."""
-    if not figures:
-        return {}
-    rows = torch.stack(list(figures.values())).tolist()
+def cosines(figures: Figures) -> dict[str, float]:
+    """cos(∇L, V) by layer; waits for the device once."""
     return {
-        name: vg / math.sqrt(vv * gg) if vv * gg > 0 else math.nan
-        for name, (vg, vv, gg) in zip(figures, rows, strict=True)
+        name: dot / (ours * theirs) if ours * theirs > 0 else math.nan
+        for name, (dot, ours, theirs) in zip(figures.layers, figures.table.T.tolist(), strict=True)
     }
 
 

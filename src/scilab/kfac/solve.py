@@ -12,10 +12,10 @@ from .sites import fastest
 
 METHODS = ("eigen", "inverse")
 PROBE = 1e-3
-"""A basis whose Qᵀ(Q w) differs from w by more than this, relative, is not orthonormal enough to be used."""
+"""A basis whose Qᵀ(Q w) differs from w by more than this, relative to the largest of w, is not used."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Basis:
     """What a layer's decomposition leaves: for "eigen" Q_A, d_A, Q_G, d_G; for "inverse" A⁻¹, G⁻¹ (no d).
 
@@ -28,6 +28,12 @@ class Basis:
     right: torch.Tensor
     right_values: torch.Tensor | None
 
+    def __post_init__(self) -> None:
+        parts = (self.left, self.left_values, self.right, self.right_values)
+        if len(self.right) == 1:  # products of matrices cost less than those of a batch of one
+            parts = tuple(None if part is None else part[0] for part in parts)
+        object.__setattr__(self, "_parts", parts)
+
     def tensors(self) -> list[torch.Tensor]:
         """All there is, in a fixed order."""
         return [t for t in (self.left, self.left_values, self.right, self.right_values) if t is not None]
@@ -39,15 +45,24 @@ class Basis:
         Martens 2016; the inverse-free evaluation of J. G. Pauloski et al., SC20). inverse: G⁻¹ ∇ A⁻¹
         with the damping that went into them (Martens & Grosse 2015, section 6.3).
         """
-        like = grad.dtype
-        if self.right_values is None:
-            solved = self.right.to(like) @ grad
-            return solved * self.left[:, None] if self.left.dim() == 2 else solved @ self.left.to(like)
-        turned = self.right.to(like).mT @ grad
-        turned = turned if self.left is None else turned @ self.left.to(like)
-        turned /= (self.right_values[:, :, None] * self.left_values[:, None, :]).add_(damping)
-        turned = self.right.to(like) @ turned
-        return turned if self.left is None else turned @ self.left.to(like).mT
+        parts = self._parts
+        if self.right.dtype != grad.dtype:
+            parts = [None if part is None else part.to(grad.dtype) for part in parts]
+        return _solved(grad, damping, *parts) if len(grad) > 1 else _solved(grad[0], damping, *parts)[None]
+
+
+def _solved(
+    grad: torch.Tensor, damping: float, left: torch.Tensor | None, left_values: torch.Tensor | None,
+    right: torch.Tensor, right_values: torch.Tensor | None,
+) -> torch.Tensor:  # fmt: skip
+    if right_values is None:
+        solved = right @ grad
+        return solved * left[..., None, :] if left.dim() < right.dim() else solved @ left
+    turned = right.mT @ grad
+    turned = turned if left is None else turned @ left
+    turned /= (right_values[..., :, None] * left_values[..., None, :]).add_(damping)
+    turned = right @ turned
+    return turned if left is None else turned @ left.mT
 
 
 def decompose(
@@ -67,9 +82,10 @@ def decompose(
     if found is None:
         tell("its factors could not be decomposed on any device; the last decomposition stays in use")
         return old
-    if storage is not None:
-        found.left, found.right = (None if t is None else t.to(storage) for t in (found.left, found.right))
-    return found
+    if storage is None:
+        return found
+    left, right = (None if matrix is None else matrix.to(storage) for matrix in (found.left, found.right))
+    return Basis(left, found.left_values, right, found.right_values)
 
 
 def eigh(
@@ -94,16 +110,18 @@ def eigh(
             values, vectors = torch.linalg.eigh(matrix.to(device, dtype))
         except RuntimeError:  # torch.linalg.LinAlgError is one; so is a device without this precision
             continue
-        if _orthonormal(vectors) and bool(values.isfinite().all()):
+        if _orthonormal(values, vectors):
             # One memory layout wherever a basis comes from, as products of others round differently.
             return values.clamp(min=0).to(matrix), vectors.to(matrix).contiguous()
     return None
 
 
-def _orthonormal(vectors: torch.Tensor) -> bool:
-    probe = torch.linspace(-1, 1, vectors.shape[-1], dtype=vectors.dtype, device=vectors.device)[:, None] + 2
-    error = (vectors.mT @ (vectors @ probe) - probe).norm(dim=-2) / probe.norm()
-    return bool((error <= PROBE).all())  # False for NaN
+def _orthonormal(values: torch.Tensor, vectors: torch.Tensor) -> bool:
+    """Whether Qᵀ Q w = w for one w, and all is finite: (blocks, n), (blocks, n, n)."""
+    size = vectors.shape[-1]
+    probe = torch.arange(1.0, size + 1, dtype=vectors.dtype, device=vectors.device)[:, None]
+    error = (vectors.mT @ (vectors @ probe)).sub_(probe).abs_().amax()
+    return bool(error + 0 * values.sum() <= PROBE * size)  # False for NaN
 
 
 def _inverses(left: torch.Tensor, right: torch.Tensor, damping: float) -> Basis | None:
