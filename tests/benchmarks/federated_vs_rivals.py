@@ -107,9 +107,9 @@ def main() -> None:
     parser.add_argument("--rivals-python", default=os.environ.get("RIVALS_PYTHON"))
     parser.add_argument("--clients", type=int, nargs="*", default=[256, 1024])
     parser.add_argument("--rounds", type=int, default=5, help="rounds measured, after one that is not")
-    parser.add_argument("--flower-rounds", type=int, default=3)
+    parser.add_argument("--flower-rounds", type=int, help="fewer, where time is short; then accuracies differ")
     parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument("--payload-clients", type=int, default=64)
+    parser.add_argument("--payload-clients", type=int, default=64, help="0: no payloads")
     parser.add_argument("--rival-payload-mb", type=float, default=10.0, help="Flower holds some 4 times all replies")
     parser.add_argument("--ours", help=argparse.SUPPRESS)
     parser.add_argument("--cohort", type=int, default=0, help=argparse.SUPPRESS)
@@ -130,7 +130,7 @@ def _compare(chosen: argparse.Namespace, rivals: list[str], path: Path, clients:
     raw: dict[str, list[dict]] = {}
     for _ in range(chosen.repeats):
         for name in ("loop", "ours one by one", "ours with cohorts", *rivals):
-            rounds = 1 + (chosen.flower_rounds if name == "flower" else chosen.rounds)
+            rounds = 1 + (chosen.flower_rounds or chosen.rounds if name == "flower" else chosen.rounds)
             raw.setdefault(name, []).append(once(name, chosen.rivals_python, path, rounds))
             one = raw[name][-1]
             walls = ", ".join(f"{s:.3f}" for s in one["wall_s"])
@@ -160,7 +160,7 @@ def _compare(chosen: argparse.Namespace, rivals: list[str], path: Path, clients:
 def _payloads(chosen: argparse.Namespace, rivals: list[str], folder: Path) -> dict:
     """One round after one that is not measured, of models too large to be worth a batch."""
     found = {}
-    for payload, size in PAYLOADS.items():
+    for payload, size in PAYLOADS.items() if chosen.payload_clients else ():
         path = folder / f"{payload}.npz"
         write_task(path, chosen.payload_clients, 2, size)
         for name in ("ours flat", "ours tree", *(["flower"] if rivals and size <= chosen.rival_payload_mb else [])):

@@ -1,8 +1,10 @@
 """Trees: their makers, their forms, and the message for every way they can be wrong."""
 
 import json
+import pickle
 
 import networkx
+import numpy as np
 import pytest
 from federated_cases import ragged
 
@@ -186,3 +188,33 @@ def test_stragglers_are_a_share_of_the_devices_drawn_by_the_seed():
     for share, slowdown in ((1.5, 10), (-0.1, 10), (0.5, 0.5), (0.5, float("nan"))):
         with pytest.raises(ValueError, match="share must be from 0 to 1 and slowdown at least 1"):
             stragglers(tree, share, slowdown)
+
+
+@pytest.mark.parametrize("made", [Topology.flat(7), Topology.tree(40, [3, 4]), Topology.balanced(2, 4), ragged(13, 6)])
+def test_arrays_and_ids_tell_of_the_same_tree(made):
+    given = Topology(made.nodes)
+    assert given == made and hash(given) == hash(made) and pickle.loads(pickle.dumps(made)) == made
+    for topology in (made, given):
+        for place, (node, parent, kind) in enumerate(topology.nodes):
+            assert topology.index(node) == place and topology.ids[place] == node
+            assert topology.above[place] == (-1 if parent is None else topology.index(parent))
+            assert [topology.ids[below] for below in topology.below(place)] == topology.children.get(node, [])
+            assert topology.level[place] == topology.depth[node]
+            assert (kind == "worker") == (place in topology.leaves)
+        assert [topology.ids[place] for place in topology.near] == list(topology.depth)
+        assert [sorted(places) for places in topology.levels] == [
+            [p for p, level in enumerate(topology.level) if level == depth] for depth in range(topology.height + 1)
+        ]
+        for missing in ("w99", "a99", "w01", "x", "", "coordinators"):
+            with pytest.raises(KeyError):
+                topology.index(missing)
+        with pytest.raises(ValueError, match="read-only"):
+            topology.above[1] = 0
+
+
+def test_a_million_devices_are_some_megabytes():
+    topology = Topology.tree(1_000_000, [10, 10, 10, 10])
+    held = [value for value in vars(topology).values() if isinstance(value, np.ndarray)]
+    assert len(topology.leaves) == 1_000_000 and topology.height == 5
+    assert "nodes" not in vars(topology) and sum(array.nbytes for array in held) < 20e6
+    assert topology.ids[topology.leaves[-1]] == "w999999" and topology.index("a11109") == 11_110
