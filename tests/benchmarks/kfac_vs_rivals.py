@@ -8,9 +8,9 @@ PATH is where gpauloski/kfac-pytorch, which is on no package index, was put from
 
 All train the same network on the same random data, by turns, step by step, so that a load that comes and goes meets
 all. CPU time of a step is taken by kind: plain (precondition alone), factor (averages of A and G refreshed too),
-inverse (decomposed too); "10/100" is the mean over a period of 100 steps with factors every 10, decompositions every
-100, put together from medians. A second part starts 4 gloo ranks and reads off what they hold and how often they call.
-The last line is JSON.
+inverse (decomposed too); ratios are medians of each step's time over that of SGD's step beside it. "10/100" is the mean
+over a period of 100 steps with factors every 10, decompositions every 100, put together from them. A second part starts
+4 gloo ranks and reads off what they hold and how often they call. The last line is JSON.
 """
 
 import argparse
@@ -131,7 +131,7 @@ class Racer:
         generator = torch.Generator().manual_seed(1)
         self.x = torch.randn(batch, 3, 32, 32, generator=generator)
         self.y = torch.randint(10, (batch,), generator=generator)
-        self.ms = {"plain": [], "factor": [], "inverse": []}
+        self.ms, self.order = {"plain": [], "factor": [], "inverse": []}, []
 
     def step(self, kind):
         """One training step, its CPU milliseconds noted under `kind`."""
@@ -141,14 +141,19 @@ class Racer:
         self.between()
         self.optimizer.step()
         self.ms[kind].append(1e3 * (time.process_time() - began))
+        self.order.append(kind)
 
     def median(self, kind):
         """Without the first of its kind, which pays for lazy allocations."""
         return statistics.median(self.ms[kind][1:])
 
-    def amortised(self, factors_every, decompose_every):
-        """Milliseconds a step at other intervals than the measured ones."""
-        plain, factor, inverse = (self.median(kind) for kind in ("plain", "factor", "inverse"))
+    def amortised(self, sgd, factors_every, decompose_every):
+        """Time a step, over that of `sgd`, at other intervals than the measured ones."""
+        beside = iter(sgd.ms["plain"])
+        ratios = {kind: [] for kind in self.ms}
+        for kind in self.order:
+            ratios[kind].append(self.ms[kind][len(ratios[kind])] / next(beside))
+        plain, factor, inverse = (statistics.median(ratios[kind][1:]) for kind in ("plain", "factor", "inverse"))
         factors = decompose_every // factors_every - 1
         return (inverse + factors * factor + (decompose_every - 1 - factors) * plain) / decompose_every
 
@@ -213,7 +218,7 @@ def main() -> None:
             continue
         key = name.replace("ours, ", "").replace(rival_name, "rival")
         plain, factor, inverse = (racer.median(kind) for kind in ("plain", "factor", "inverse"))
-        ratios = [racer.amortised(*intervals) / sgd for intervals in ((10, 100), (1, 10))]
+        ratios = [racer.amortised(racers["SGD"], *intervals) for intervals in ((10, 100), (1, 10))]
         print(
             f"{name:16} plain {plain:6.1f}  factors +{factor - plain:5.1f}  decomposition +{inverse - factor:5.1f} ms; "
             f"against SGD {ratios[0]:.3f} at 10/100, {ratios[1]:.2f} at 1/10; holds {racer.held() / 1e6:.3f} MB"

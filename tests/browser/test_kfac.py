@@ -20,7 +20,7 @@ def test_a_race_is_steered_stopped_and_resumed(lab_page, shots, theme):  # noqa:
     damping.focus()
     for _ in range(10):
         lab_page.page.keyboard.press("ArrowRight")
-    panel(lab_page).locator(".scilab-act").first.wait_for()
+    panel(lab_page).locator(".scilab-act").first.wait_for(state="attached")
     marks = chart(lab_page, "Test loss by time").locator("title")
     assert marks.first.text_content().startswith("damping 0.")
     legend = chart(lab_page, "Test loss by epoch").locator(".scilab-legend").inner_text()

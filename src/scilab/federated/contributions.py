@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,15 +19,7 @@ from ..planes import Address, Key, cached, get, put
 from .layout import Flats
 from .policies import Policy
 from .training import Resident
-
-
-@dataclass(eq=False)
-class Version:
-    """A model that was made at the coordinator; `users` are those that hold it or train from it."""
-
-    number: int
-    key: Key
-    users: int = field(default=0, compare=False)
+from .versions import Version
 
 
 @dataclass(frozen=True, eq=False)

@@ -195,7 +195,7 @@ class Federation:
         for record in flow.run():
             if isinstance(record, RoundFinished):
                 kept = store.get(deployment.server) if deployment.server is not None else []
-                self._finished(record, store.get(flow.tested.key), kept, {"flow": snapshot(flow)})
+                self._finished(record, store.get(flow.versions.tested.key), kept, {"flow": snapshot(flow)})
             yield record
 
     def _per_task(self, workers: int) -> int:

@@ -9,38 +9,22 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
 from math import fsum
 from typing import Any
 
 from ..planes import Completion, EngineError, Key
-from .contributions import Contribution, Version
+from .contributions import Contribution
 from .deployment import Deployment
+from .node import Node
 from .policies import Asynchronous, Deadline, Policy
 from .progress import Progress
 from .records import AggregatorFailed, DeviceFailed, DeviceFinished, Notice, RoundStarted
 from .round import RoundError, attempts
 from .traffic import Flight, Traffic
+from .versions import Version, Versions
 
 PATIENCE, ASKS = 3, 100
 """Where nobody waits, a child that has failed, or not answered, so many times in a row is asked no more."""
-
-
-@dataclass(eq=False)
-class Node:
-    """The coordinator or an aggregator: what it knows, whom it has asked, what has come."""
-
-    name: str
-    policy: Policy
-    version: Version | None = None
-    asked: dict[str, int] = field(default_factory=dict)  # child → the collection in which it was asked
-    parts: list[Contribution] = field(default_factory=list)
-    # only of those that wait:
-    collection: int = 0
-    collecting: bool = False
-    past: bool = False  # the deadline of this collection
-    came: set[str] = field(default_factory=set)  # in this collection
-    failures: list[str] = field(default_factory=list)  # of this collection
 
 
 class Flow:
@@ -65,13 +49,12 @@ class Flow:
         self.retired: set[str] = set()
         self.replies: list[str] = []  # those to be answered once the coordinator has made its next version
         self.advancing = False
-        self.newest = self.held(Version(0, model))
-        self.tested = self.held(self.newest)
+        self.versions = Versions(deployment, model)
         self.testing, self.scores = False, None
         self.said: deque[Any] = deque()
 
     def run(self) -> Generator[Any, None, None]:
-        """Yields records. Just before a RoundFinished, `tested` is the round's version."""
+        """Yields records. Just before a RoundFinished, `versions.tested` is the round's."""
         while self.round < self.total:
             self._begin_round()
             while self.scores is None:
@@ -96,7 +79,7 @@ class Flow:
                     self.chosen.add(node)
         self.said.append(RoundStarted(self.round + 1, len(chosen)))
         if self.waits or self.root.version is None:
-            self._receive(self.root, self.newest)
+            self._receive(self.root, self.versions.newest)
         else:
             self._test_if_due()
             self._advance()
@@ -109,34 +92,20 @@ class Flow:
         elif completion is not None:
             self.said.append(Notice(str(completion.get("reason", completion))))
 
-    def held(self, version: Version) -> Version:
-        """Note one more user of a version."""
-        version.users += 1
-        return version
-
-    def let_go(self, version: Version | None) -> None:
-        """A user needs a version no more."""
-        if version is not None:
-            version.users -= 1
-            if not version.users:
-                self.deployment.drop(version.key)
-
     # ---- down the tree ---------------------------------------------------------------------------------------------
 
     def _receive(self, node: Node, version: Version) -> None:
         """A version, perhaps the one it has, has come to a node."""
         known = node.version
         if known is None or version.number > known.number:
-            node.version = self.held(version)
-            self.let_go(known)
+            node.version = self.versions.instead(known, version)
         if node.policy.waits:
             self._collect(node)
         elif known is None:
             self._ask(node, self.topology.children[node.name])
 
     def _collect(self, node: Node) -> None:
-        node.collection, node.collecting, node.past = node.collection + 1, True, False
-        node.came, node.failures = set(), []
+        node.collect()
         children = self.topology.children[node.name]
         wanted = [child for child in children if child in self.chosen and child not in self.retired]
         if isinstance(node.policy, Deadline):
@@ -170,17 +139,17 @@ class Flow:
             nbytes = node.version.key.nbytes if newer else 0
             self.wires.count(child.name, down=nbytes)
             seconds = self.wires.up_s(child.name, nbytes)  # links are as fast downwards
-            self.traffic.start("deliver", seconds, name=child.name, version=self.held(node.version))
+            self.traffic.start("deliver", seconds, name=child.name, version=self.versions.hold(node.version))
 
     def _deliver_done(self, completion: Any, flight: Flight, name: str, version: Version) -> None:
         self._receive(self.nodes[name], version)
-        self.let_go(version)
+        self.versions.let_go(version)
 
     # ---- devices ---------------------------------------------------------------------------------------------------
 
     def _train(self, node: Node, workers: Sequence[str], count: int, version: Version) -> None:
         seconds = max(self._device_s(worker, version) for worker in workers)
-        given = {"parent": node.name, "workers": list(workers), "count": count, "version": self.held(version)}
+        given = {"parent": node.name, "workers": list(workers), "count": count, "version": self.versions.hold(version)}
         self.traffic.start("train", seconds, **given)
 
     def _device_s(self, worker: str, version: Version) -> float:
@@ -207,13 +176,13 @@ class Flow:
                 self._gave_nothing(node, workers[0], str(completion.failure), PATIENCE)
             for worker in workers if len(workers) > 1 else ():  # one that takes its worker down must not take others
                 self._train(node, [worker], count, version)
-        self.let_go(version)
+        self.versions.let_go(version)
 
     def _trained(
         self, completion: Completion, flight: Flight, node: Node, key: Key | None, told: list, version: Version
     ) -> None:
         began = flight.began if self.simulated else (completion.timing.started or 0.0) - self.deployment.began
-        came, age = [], self.newest.number - version.number
+        came, age = [], self.versions.newest.number - version.number
         for worker, (samples, loss, seconds, reason) in told:
             if reason is None:
                 took = flight.due - flight.began if self.simulated else seconds
@@ -230,7 +199,7 @@ class Flow:
             for i, (worker, _) in enumerate(came):
                 self.wires.count(worker, version.key.nbytes, (nbytes + i) // len(came))
             counts = tuple(float(samples) for _, samples in came)
-            base = None if self.mixing else self.held(version)
+            base = None if self.mixing else self.versions.hold(version)
             part = Contribution(key, counts, sum(counts), version.number, len(came), base)
             self._contribute(node, [worker for worker, _ in came], [part])
 
@@ -239,8 +208,7 @@ class Flow:
     def _contribute(self, node: Node, children: Sequence[str], parts: Sequence[Contribution]) -> None:
         """Something has come to a node from children of it."""
         policy, version = node.policy, node.version.number
-        asked = [node.asked.pop(child, node.collection) for child in children]
-        late = policy.waits and (not node.collecting or min(asked) < node.collection)
+        late = node.late(children)
         limit = version if policy.max_staleness is None else policy.max_staleness
         if late and isinstance(policy, Deadline) and policy.late == "drop":
             self._dropped(parts, children, "what it sent came after the deadline and was dropped")
@@ -270,7 +238,7 @@ class Flow:
         """These contributions have been counted in, or dropped."""
         for part in parts:
             self.deployment.drop(part.key)
-            self.let_go(part.base)
+            self.versions.let_go(part.base)
 
     def _gave_nothing(self, node: Node, child: str, reason: str, patience: int) -> None:
         """A node's child has failed or not answered."""
@@ -312,37 +280,27 @@ class Flow:
 
     def _check(self, node: Node) -> None:
         """End the collection of a node that waits, if it may; there is one end to each."""
-        if not node.collecting:
+        if not node.over():
             return
-        came, open_ = len(node.came), len(node.asked)
-        wanted, need = came + open_ + len(node.failures), 0
-        if isinstance(node.policy, Deadline):
-            need = min(node.policy.need(wanted), wanted)
-        if came + open_ < need:
-            node.collecting = False
+        if (why := node.shortfall()) is not None:
             self._spent(node.parts)
             node.parts = []
-            quorum = f"a quorum of {node.policy.quorum} cannot be met"
-            self._gives_up(node, f"{quorum}: {came} of {wanted} answered, {need} are needed; {node.failures[0]}")
-        elif not open_ or (node.past and came >= need):
-            node.collecting = False
-            if not node.parts:
-                self._gives_up(node, f"nobody gave an update; {(node.failures or ['nothing came'])[0]}")
-            elif node is self.root:
-                self._advance()
-            else:
-                self._pass_on(node)
+            self._gives_up(node, why)
+        elif node is self.root:
+            self._advance()
+        else:
+            self._pass_on(node)
 
     def _pass_on(self, node: Node) -> None:
         parts, node.parts = node.parts, []
-        seconds = self.deployment.up_s(node.name, self.newest.key.nbytes)
-        self.traffic.start("sum", seconds, name=node.name, parts=parts, like=self.held(self.newest))
+        seconds = self.deployment.up_s(node.name, self.versions.newest.key.nbytes)
+        self.traffic.start("sum", seconds, name=node.name, parts=parts, like=self.versions.hold(self.versions.newest))
 
     def _sum_done(
         self, completion: Completion, flight: Flight, name: str, parts: list[Contribution], like: Version
     ) -> None:
         parent = self.nodes[self.topology.parent[name]]
-        self.let_go(like)
+        self.versions.let_go(like)
         if completion.failure is not None:  # its children's updates go to its parent as they are
             self._failed(completion, flight)
             reason = f"{attempts(completion)}: {completion.failure}"
@@ -376,14 +334,14 @@ class Flow:
         while len(root.parts) >= max(1, size) and (self.waits or counted < limit):
             parts, root.parts = root.parts[:size], root.parts[size:]
             counted += sum(part.devices for part in parts)
-            ages = [self.newest.number + len(steps) - part.made_from for part in parts]
+            ages = [self.versions.newest.number + len(steps) - part.made_from for part in parts]
             if self.mixing:
                 steps.append((policy.mix * policy.staleness(ages[0]), parts))
             else:
                 steps.append((None, [p.scaled(policy.staleness(age)) for p, age in zip(parts, ages, strict=True)]))
         if steps:
             self.counted, self.advancing = counted, True
-            self.traffic.start("advance", steps=steps, version=self.held(self.newest))
+            self.traffic.start("advance", steps=steps, version=self.versions.hold(self.versions.newest))
         else:
             self._answer()
 
@@ -400,33 +358,28 @@ class Flow:
             deployment.server = deployment.hold(kept)
         for _, parts in steps:
             self._spent(parts)
-        self.let_go(version)
-        self.newest = self._instead(self.newest, Version(version.number + len(steps), deployment.hold(fresh)))
-        self.root.version = self._instead(self.root.version, self.newest)
+        self.versions.let_go(version)
+        fresh = self.versions.made(version.number + len(steps), deployment.hold(fresh))
+        self.root.version = self.versions.instead(self.root.version, fresh)
         self.advancing = False
         self._test_if_due()
         if not self.waits:
             self._answer()
             self._advance()
 
-    def _instead(self, old: Version, new: Version) -> Version:
-        self.held(new)
-        self.let_go(old)
-        return new
-
     def _test_if_due(self) -> None:
         """The version that ends a round is tested."""
         if self.testing or not (self.waits or self.counted >= self._quota()):
             return
-        self.testing, self.tested = True, self._instead(self.tested, self.newest)
+        self.testing, self.versions.tested = True, self.versions.instead(self.versions.tested, self.versions.newest)
         if self.deployment.test is None:
             self.scores = (None, None)
         else:
-            self.traffic.start("evaluate", version=self.held(self.tested))
+            self.traffic.start("evaluate", version=self.versions.hold(self.versions.tested))
 
     def _evaluate_done(self, completion: Completion, flight: Flight, version: Version) -> None:
         self.scores = self._value(completion, "the evaluation", flight)
-        self.let_go(version)
+        self.versions.let_go(version)
 
     def _value(self, completion: Completion, what: str, flight: Flight) -> Any:
         if completion.failure is not None:

@@ -7,11 +7,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from .contributions import Contribution, Version
-from .flow import Flow, Node
+from .contributions import Contribution
+from .flow import Flow
+from .versions import Version
 
 NODE = ("version", "asked", "came", "parts", "collection", "collecting", "past", "failures")
-FLOW = ("round", "counted", "counts", "misses", "retired", "replies", "advancing", "newest", "tested")
+FLOW = ("round", "counted", "counts", "misses", "retired", "replies", "advancing")
 
 
 def snapshot(flow: Flow) -> dict[str, Any]:
@@ -36,6 +37,8 @@ def snapshot(flow: Flow) -> dict[str, Any]:
         "nodes": [[name, [plain(getattr(node, entry)) for entry in NODE]] for name, node in flow.nodes.items()],
         "flights": [[f.what, plain(f.given), f.began, max(0.0, f.due - now)] for f in flow.traffic.under_way()],
         "clock": now,
+        "newest": plain(flow.versions.newest),
+        "tested": plain(flow.versions.tested),
         "versions": list(versions.items()),
     }
 
@@ -51,19 +54,20 @@ def restore(flow: Flow, state: dict[str, Any]) -> None:
         if not isinstance(value, dict):
             return value
         if "version" in value:
-            return flow.held(versions[value["version"]])
+            return flow.versions.hold(versions[value["version"]])
         if "items" in value:
             return {tuple(key) if isinstance(key, list) else key: real(entry) for key, entry in value["items"]}
         fields = {name: real(entry) for name, entry in value.items() if name != "rows"}
         return Contribution(deployment.put(value["rows"]), **fields | {"weights": tuple(fields["weights"])})
 
-    flow.let_go(flow.newest)
-    flow.let_go(flow.tested)
+    for name in ("newest", "tested"):
+        flow.versions.let_go(getattr(flow.versions, name))
+        setattr(flow.versions, name, real(state[name]))
     for name, value in state["flow"].items():
         kind = {"counts": Counter, "misses": Counter, "retired": set}.get(name, lambda found: found)
         setattr(flow, name, kind(real(value)))
     for name, values in state["nodes"]:
-        node: Node = flow.nodes[name]
+        node = flow.nodes[name]
         for entry, value in zip(NODE, values, strict=True):
             setattr(node, entry, set(value) if entry == "came" else real(value))
     deployment.resume_clock(state["clock"])

@@ -11,10 +11,11 @@ from math import fsum
 from typing import Any
 
 from ..planes import Completion
-from .contributions import Contribution, Version, advance, collect, nothing
+from .contributions import Contribution, advance, collect, nothing
 from .deployment import Deployment
 from .round import RETRIES
 from .training import evaluate, train
+from .versions import Version
 
 
 @dataclass(eq=False)

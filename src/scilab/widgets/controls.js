@@ -31,7 +31,11 @@ export function controls(host, ask) {
   const value = () => 10 ** Number(damping.value);
   const read = () => { reads.textContent = number(Number(value().toPrecision(2))); };
   damping.addEventListener("input", read);
-  damping.addEventListener("change", () => tell({ damping: Number(value().toPrecision(2)) }));
+  let waiting = 0; // keys change it step by step: one command when they rest, one mark on the plots
+  damping.addEventListener("change", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => { waiting = 0; tell({ damping: Number(value().toPrecision(2)) }); }, 250);
+  });
   who.addEventListener("change", () => { rate.value = racers[who.value]; });
 
   function update(live, on) {
@@ -39,7 +43,7 @@ export function controls(host, ask) {
     if (!on) return;
     for (const part of curved) part.hidden = live.kfac.damping === undefined;
     const busy = host.getRootNode().activeElement;
-    if (busy !== damping && live.kfac.damping) {
+    if (busy !== damping && !waiting && live.kfac.damping) {
       damping.value = Math.log10(live.kfac.damping);
       reads.textContent = number(live.kfac.damping);
     }
@@ -51,5 +55,5 @@ export function controls(host, ask) {
     if (busy !== rate) rate.value = racers[who.value] ?? "";
   }
 
-  return { update };
+  return { update, stop: () => clearTimeout(waiting) };
 }

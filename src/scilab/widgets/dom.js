@@ -13,11 +13,12 @@ export const STATES = {
 };
 
 const SVG = "http://www.w3.org/2000/svg";
+const mine = Math.random().toString(36).slice(2, 8); // each panel loads this module anew, all into one page
 let made = 0;
 
 export function uniqueId(stem) {
   made += 1;
-  return `scilab-${stem}-${made}`;
+  return `scilab-${stem}-${mine}-${made}`;
 }
 
 function fill(element, props, children) {

@@ -13,24 +13,27 @@ function stages(told) {
   const rows = [...new Set(names.flatMap((name) => Object.keys(told[name])))];
   const most = Math.max(...names.flatMap((name) => Object.values(told[name])), 1e-9);
   const cell = (value) => h("td", {}, value === undefined ? "–" : h("span", { class: "scilab-cell-bar" },
-    h("i", { style: `width:${(40 * Math.max(0, value)) / most}px` }), number(Number(value.toPrecision(3)))));
+    h("i", { style: `width:${(28 * Math.max(0, value)) / most}px` }), number(Number(value.toPrecision(3)))));
   const total = (name) => Object.values(told[name]).reduce((sum, value) => sum + value, 0);
   return h("table", {},
     h("thead", {}, h("tr", {}, ["ms a step", ...names].map((name) => h("th", { scope: "col" }, name)))),
     h("tbody", {}, rows.map((stage) => h("tr", {}, h("th", { scope: "row" }, stage),
       names.map((name) => cell(told[name][stage])))),
-    h("tr", {}, h("th", { scope: "row" }, "all"), names.map((name) => h("td", {}, number(total(name)))))));
+    h("tr", {}, h("th", { scope: "row" }, "all"), names.map((name) => h("td", {}, number(Number(total(name).toPrecision(3))))))));
 }
 
 function rankTable(ranks) {
   const gpus = ranks.some((rank) => rank.gpu_bytes !== null);
   const several = new Set(ranks.map((rank) => rank.racer)).size > 1;
-  const heads = [several ? "Rank, racer" : "Rank", "Held", "predicted", "Received a step", "predicted",
+  const heads = [several ? "Rank, racer" : "Rank", "Held (predicted)", "Received a step (predicted)",
     ...(gpus ? ["GPU memory, peak", "GPU busy"] : [])];
-  const zero = (value) => (value === 0 ? "0 B" : bytes(value));
+  const beside = (...pair) => {
+    const [now, told] = pair.map((value) => (value === 0 ? "0 B" : bytes(value)));
+    return `${now} (${told})`;
+  };
   return table("", heads, ranks.map((rank) => [
-    `${rank.rank} (${rank.device})${several ? `, ${rank.racer}` : ""}`, bytes(rank.held), bytes(rank.held_predicted),
-    zero(rank.received), zero(rank.received_predicted),
+    `${rank.rank} (${rank.device})${several ? `, ${rank.racer}` : ""}`,
+    beside(rank.held, rank.held_predicted), beside(rank.received, rank.received_predicted),
     ...(gpus ? [bytes(rank.gpu_bytes), rank.gpu_busy === null ? "–" : `${Math.round(100 * rank.gpu_busy)} %`] : []),
   ]), "");
 }
@@ -40,7 +43,7 @@ function view(host, ask, after) {
   const messages = h("ul", { class: "scilab-messages" });
   const steer = h("div");
   const curvature = h("div", { class: "scilab-charts" });
-  const [times, ranks, costs] = [h("div"), h("div"), h("div")];
+  const [times, ranks, costs] = [h("div", { class: "scilab-scroll" }), h("div", { class: "scilab-scroll" }), h("div")];
   const timesBox = h("div", { class: "scilab-figures" }, h("div", { class: "scilab-chart-title" }, "Time by stage"), times);
   const ranksBox = h("div", { class: "scilab-figures" },
     h("div", { class: "scilab-chart-title" }, "K-FAC's memory and traffic, by rank"), ranks);
