@@ -144,7 +144,7 @@ FIELDS = (
            integer=True, help=f"Threads or processes at work at a time; this machine has {CORES} cores.",
            only=is_("engine", "threads", "processes")),
     Number(name="cohort", label="Cohort", group="Machine", default=None, minimum=1, maximum=100_000, integer=True,
-           optional=True, unit="devices",
+           optional=True,
            help="So many devices train as one batch, which is faster; empty is what suits model and number of devices, "
                 "1 is one by one."),
     Number(name="slow_percent", label="Slow devices", group="Machine", default=0, minimum=0, maximum=100, unit="%",
