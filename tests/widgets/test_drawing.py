@@ -12,6 +12,7 @@ from scilab.federated import Profile, Topology, dirichlet
 from scilab.federated.streams import stream
 from scilab.widgets import FederationWidget
 from scilab.widgets.drawing import Draft, ragged
+from scilab.widgets.federation_fields import as_settings
 from scilab.widgets.policy import as_code, plain, typed, with_policy
 from scilab.widgets.shares import shares
 
@@ -235,6 +236,21 @@ def test_a_policy_is_typed_plain_and_code(policy):
     assert form.errors == {}
     assert plain(form.values) == policy
     assert eval(as_code(policy), vars(federated)) == as_policy(policy)
+
+
+def test_the_code_says_what_the_fields_say():
+    panel = FederationWidget()
+    panel.set(devices=16, fanouts="4", rounds=1, local_epochs=1, strategy="fedprox", mu=0.3, clip=2, noise=0.1)
+    panel.set(cohort=4, fraction=0.5, partition="shards", per_device=3)
+    built, made = panel.build(panel.values), {}
+    exec(panel.code.replace("Run(federation).start()", "None").replace("run.wait()", ""), made)
+    said = made["federation"].settings
+    assert {name: value for name, value in built.settings.items() if said[name] != value}.keys() == {"values"}
+    panel.set(model="resnet8", buffers="pooled", strategy="fedavg", clip="")
+    assert "buffers='pooled', cohort=4, test=data.test" in panel.code
+    assert as_settings(panel.values)["buffers"] == "pooled"
+    panel.set(model="mlp")
+    assert as_settings(panel.values)["buffers"] == "mean"  # it has no batch normalisation
 
 
 def test_policies_of_lower_tiers_bring_those_above():

@@ -106,7 +106,8 @@ def test_what_the_page_gets_to_draw():
 def test_a_part_of_another_choice_is_there_only_with_it():
     mu = Number(name="mu", label="Mu", default=0.1, minimum=0, help="Pull.", only=lambda v: v["shares"] == "dirichlet")
     form = judge([SHARES, mu], {"shares": "iid", "mu": "x"})
-    assert (form.hidden, form.errors) == (("mu",), {})
+    assert (form.hidden, form.errors, form.values["mu"]) == (("mu",), {}, 0.1)
+    assert judge([SHARES, mu], {"shares": "iid", "mu": "3"}).values["mu"] == 0.1
     form = judge([SHARES, mu], {"shares": "dirichlet", "mu": "x"})
     assert form.hidden == ()
     assert "“x” is not a number" in form.errors["mu"]

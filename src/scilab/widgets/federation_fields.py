@@ -130,6 +130,11 @@ FIELDS = (
     Number(name="noise", label="Noise", group="Training", default=0, minimum=0, maximum=1e6, unit="× clip",
            help="Standard deviation of the Gaussian noise a device adds to what it reports, in multiples of clip.",
            unless=lambda values: None if values["clip"] else "Needs a clip."),
+    Choice(name="buffers", label="Batch norm", group="Training", default="mean",
+           options=(("mean", "Averaged"), ("pooled", "Pooled"), ("keep", "Kept by devices")),
+           help="What becomes of running means and variances: averaged, variances pooled about the common mean, or "
+                "kept by each device with its layer (FedBN).",
+           only=is_("model", "resnet8", "resnet20", "resnet32", "resnet18")),
     Choice(name="engine", label="Engine", group="Machine", default="threads",
            options=(("threads", "Threads"), ("processes", "Processes"), ("virtual", "Simulated")),
            help="Where devices train: threads of this kernel start at once; processes of this machine take two "
@@ -138,6 +143,10 @@ FIELDS = (
     Number(name="workers", label="Workers", group="Machine", default=min(2, CORES), minimum=1, maximum=256,
            integer=True, help=f"Threads or processes at work at a time; this machine has {CORES} cores.",
            only=is_("engine", "threads", "processes")),
+    Number(name="cohort", label="Cohort", group="Machine", default=None, minimum=1, maximum=100_000, integer=True,
+           optional=True,
+           help="So many devices train as one batch, which is faster; empty is what suits model and number of devices, "
+                "1 is one by one."),
     Number(name="slow_percent", label="Slow devices", group="Machine", default=0, minimum=0, maximum=100, unit="%",
            help="How many of the devices, drawn by the seed, are stragglers.", only=is_("engine", "virtual")),
     Number(name="slowdown", label="Slower by", group="Machine", default=10, minimum=1, maximum=10_000, unit="×",

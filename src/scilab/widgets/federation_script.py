@@ -31,6 +31,8 @@ def script(values: Mapping) -> str:
         names.add("stragglers")
         more = f"tree = stragglers(tree, {slow:g}, {given['slowdown']:g}, seed={given['seed']})\n"
     extra = f"policies=[{', '.join(policies)}],\n    " if policies else ""
+    extra += "".join(f"{name}={given[name]!r}, " for name, usual in (("buffers", "mean"), ("cohort", None))
+                     if given[name] != usual)
     return f"""\
 from scilab.datasets import load
 from scilab.federated import {", ".join(sorted(names, key=str.lower))}

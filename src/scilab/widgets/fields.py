@@ -22,7 +22,7 @@ class Field:
     ``name`` is the key in ``values``; ``help`` is the sentence shown on hover; ``group`` is the heading it stands
     under. ``unless(values)`` returns the reason why the field does not apply just now, or None: the control is then
     disabled with that reason, and its value is not judged. A field with ``only(values)`` is part of another choice:
-    where that is not made, the control is not there, and its value is not judged either. A field without a
+    where that is not made, the control is not there, and its value is the default. A field without a
     ``control`` is set by the panel's own view.
     """
 
@@ -193,6 +193,7 @@ def judge(fields: Sequence[Field], given: Values, check: Callable[[Values], Mapp
             reasons[field.name] = dict(field.reasons(values))
             if values[field.name] in reasons[field.name]:
                 errors.setdefault(field.name, reasons[field.name][values[field.name]])
+    values |= {field.name: field.default for field in fields if field.name in hidden}
     if not errors:
         errors = {name: why for name, why in check(values).items() if name not in disabled}
     return Form(values, errors, disabled, reasons, tuple(hidden))
