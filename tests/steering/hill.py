@@ -55,3 +55,14 @@ def campaign(simulator=height, space=SPACE, **given):
         "engine": "threads:2",
     }  # fmt: skip
     return Campaign(space, simulator, **{**values, **given})
+
+
+def noted(folder):
+    """As `slow`, and every start is written down."""
+
+    def simulate(candidate):
+        with open(f"{folder}/begun", "a") as file:
+            file.write(f"{candidate}\n")
+        return slow(candidate)
+
+    return simulate
