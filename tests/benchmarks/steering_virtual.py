@@ -12,6 +12,7 @@ of a finite campaign, reported apart). Run twice, the records must be the same. 
 import argparse
 import json
 import math
+import os
 import time
 from hashlib import blake2b
 from pathlib import Path
@@ -95,6 +96,7 @@ def main() -> None:
     best = max(found, key=lambda each: each["decisions_per_s"])
     same = found[0]["digest"] == found[1]["digest"]
     print(json.dumps({"workers": workers, "needed_decisions_per_s": workers / 10, "same_twice": same, **best,
+                      "load": round(os.getloadavg()[0], 1),
                       "machine": machine("numpy", "scikit-learn")}))  # fmt: skip
 
 

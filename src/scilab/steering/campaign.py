@@ -6,22 +6,22 @@ import contextlib
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from typing import Any
 
-from ..planes import Completion, Engine, Stopped, Store
+from ..planes import Completion, Engine, Stopped
 from .acquisitions import Acquisition, ucb
+from .checks import check_slots, named
 from .commands import POOLS, checked
-from .learning import examples, fit, in_pieces
-from .log import event, plain, read, take
+from .log import event, plain, read, replay, take
 from .policies import MultiFidelity, Streaming
 from .records import CampaignFinished, CampaignStarted, Evaluated, Failed, Learned, Notice, Refused, Resumed, Steered
 from .result_cache import ResultCache
 from .retrain import every
 from .state import State
 from .surrogates import Forest
-from .task_server import CampaignError, Lessons, TaskServer
+from .task_server import Lessons, TaskServer
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Campaign:
                 raise ValueError(f"{name} must be a whole number from 1, got {value!r}")
         self.retrain = every() if retrain is None else every(retrain) if isinstance(retrain, int) else retrain
         self.slots = {"simulate": 2, "learn": 1} if slots is None else dict(slots)
-        _check_slots(self.slots, learns=not getattr(self.retrain, "untrained", False))
+        check_slots(self.slots, learns=not getattr(self.retrain, "untrained", False))
         if timeout_s is not None and not timeout_s > 0:
             raise ValueError(f"timeout_s is {timeout_s}; give a number of seconds above 0, or None for no limit")
         if not isinstance(retries, int) or retries < 0:
@@ -123,12 +123,12 @@ class Campaign:
             "budget": self.budget,
             "threshold": self.threshold,
             "maximize": self.maximize,
-            "surrogate": _named(self.surrogate),
+            "surrogate": named(self.surrogate),
             "acquisition": asdict(self.acquisition),
-            "retrain": _named(self.retrain),
+            "retrain": named(self.retrain),
             "initial": self.initial,
             "slots": dict(self.slots),
-            "policy": _named(self.policy),
+            "policy": named(self.policy),
             "timeout_s": self.timeout_s,
             "retries": self.retries,
             "cache": None if self.cache is None else self.cache.file,
@@ -310,24 +310,7 @@ class Campaign:
             CampaignError: another decision or ranking than the log has; it says where.
             ValueError: the records are of another space.
         """
-        state, number = self._fresh(), 0
-        with Store.local() as store:
-            space = store.put((self.surrogate.features, self.space))
-            for at, logged in enumerate(self._events(records)):
-                mean = std = None
-                if isinstance(logged, Learned):
-                    mean, std = self._learnt(state, space)
-                found = take(state, logged, self.policy, mean, std)
-                if (found.then, getattr(found, "ranking", "")) != (logged.then, getattr(logged, "ranking", "")):
-                    raise CampaignError(f"event {at}, {type(logged).__name__}: decided anew, it differs from the log")
-                number += len(logged.then)
-        return number
-
-    def _learnt(self, state: State, space: Any) -> Any:
-        lesson = state.training
-        more = state.candidates[len(self.space) : lesson.candidates]
-        model, _ = fit(space, self.surrogate, more, *examples(state, lesson.rows), lesson.seed, None)
-        return in_pieces(space, self.surrogate, more, model, lesson.candidates)
+        return replay(self._fresh(), self._events(records), self.policy, self.surrogate, self.space)
 
     @property
     def result(self) -> Result:
@@ -349,25 +332,3 @@ class Campaign:
             with contextlib.suppress(ValueError):  # a thread is inside and ends by the stop
                 records.close()
                 self._ended()
-
-
-def _check_slots(slots: Mapping[str, int], learns: bool) -> None:
-    if set(slots) != set(POOLS):
-        raise ValueError(f"slots are given for the pools {' and '.join(POOLS)}, got {', '.join(map(str, slots))}")
-    for pool, count in slots.items():
-        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-            raise ValueError(f"the slots of {pool} must be a whole number, 0 or more, got {count!r}")
-    if not slots["simulate"]:
-        raise ValueError("simulate has no slots: nothing would ever run; give it 1 or more")
-    if learns and not slots["learn"]:
-        raise ValueError("learn has no slots, and a model is to be trained: give it 1, or never(untrained=True)")
-
-
-def _named(part: Any) -> dict[str, Any]:
-    """A part by its class and plain settings."""
-    found = {"name": type(part).__name__}
-    if is_dataclass(part):
-        for name, value in vars(part).items():
-            simple = value is None or isinstance(value, int | float | str)
-            found[name] = value if simple else getattr(value, "__name__", repr(value))
-    return found

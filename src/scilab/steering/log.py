@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any
 
+from ..planes import Store
+from .learning import examples, fit, in_pieces
 from .records import CampaignStarted, Decision, Evaluated, Failed, Learned, Simulate, Steered, Train
 from .state import State
 from .task_server import CampaignError
@@ -76,3 +78,28 @@ def read(state: State, events: Iterable[Any]) -> str:
             state.decided(decision)
         digest = getattr(each, "ranking", digest)
     return digest
+
+
+def replay(state: State, events: Iterable[Any], policy: Any, surrogate: Any, space: Sequence[str]) -> int:
+    """Decide everything in a log again, from a new state, every model trained anew; returns the number of decisions.
+
+    Raises:
+        CampaignError: another decision or ranking than the log has; it says where.
+    """
+    number = 0
+    with Store.local() as store:
+        features = store.put((surrogate.features, list(space)))
+        for at, logged in enumerate(events):
+            mean = std = None
+            if isinstance(logged, Learned):
+                lesson = state.training
+                if lesson is None:
+                    raise CampaignError(f"event {at}, Learned: no training had been decided")
+                more = state.candidates[len(space) : lesson.candidates]
+                model, _ = fit(features, surrogate, more, *examples(state, lesson.rows), lesson.seed, None)
+                mean, std = in_pieces(features, surrogate, more, model, lesson.candidates)
+            found = take(state, logged, policy, mean, std)
+            if (found.then, getattr(found, "ranking", "")) != (logged.then, getattr(logged, "ranking", "")):
+                raise CampaignError(f"event {at}, {type(logged).__name__}: decided anew, it differs from the log")
+            number += len(logged.then)
+    return number

@@ -57,8 +57,8 @@ class Evaluated:
     and it is no hit.
 
     `best` and `hits` are those so far, with this one. `predicted`, `uncertainty` and `model` are those of the decision.
-    Times are in unix seconds (in virtual time, in seconds from the start): submitted, begun and ended on its worker,
-    received. `cached`: the value came from the result cache and no worker was asked. `counts`: it takes of the budget.
+    Times are in unix seconds (in virtual time, in seconds from the start): submitted, begun and ended on its
+    worker. `cached`: the value came from the result cache and no worker was asked. `counts`: it takes of the budget.
     """
 
     index: int

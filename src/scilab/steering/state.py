@@ -81,9 +81,13 @@ class State:
 
     def due(self) -> bool:
         """Whether a new model should be trained now, slots or not."""
-        if self.training is not None or not self.left or getattr(self.retrain, "untrained", False):
+        if self.training is not None or not (self.left and self._more()) or getattr(self.retrain, "untrained", False):
             return False
         return self.results >= self.initial if self.model is None else self.retrain.due(self)
+
+    def _more(self) -> bool:
+        """Whether anything is left that a model could choose."""
+        return bool(self.ranking.open or self.screened)
 
     def next(self, n: int, fidelity: str | None = None) -> list[Simulate]:
         """Decisions to simulate the next candidates of the queue, at most `n` and no more than the budget allows."""
