@@ -179,7 +179,7 @@ def test_inputs_that_kill_workers_are_quarantined_and_never_tried_again(processe
 
 
 def test_a_simulation_that_hangs_runs_late(processes):
-    given = {"space": ["0.1", "0.2"], "timeout_s": 0.5, "retrain": never(untrained=True)}
+    given = {"space": ["0.1", "0.2"], "timeout_s": 6.0, "retrain": never(untrained=True)}  # a cold worker imports first
     records = list(campaign(sleepy, engine=processes, **given))
     (late,) = kinds(records, Failed)
     assert (late.candidate, late.reason) == ("0.1", "timeout") and records[-1].best == height("0.2")
