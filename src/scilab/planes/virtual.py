@@ -181,9 +181,11 @@ class VirtualSession:
 
     def _result(self, number: int) -> tuple[Any, Failure | None]:
         if number not in self._results:
-            # Everything that now runs in virtual time may as well be computed together.
-            pending = [event[1] for event in self._events if not event[5] and event[1] not in self._results]
-            for each in [number, *pending] if self._inner is not None else [number]:
+            pending = []
+            if self._inner is not None:
+                # Everything that now runs in virtual time may as well be computed together.
+                pending = [event[1] for event in self._events if not event[5] and event[1] not in self._results]
+            for each in [number, *pending]:
                 self._compute(each)
             while self._inner is not None and number not in self._results:
                 done = self._inner.next()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from collections.abc import Callable
@@ -33,10 +34,14 @@ class Claim:
             ).lastrowid
             execute("INSERT INTO settings VALUES (?, ?)", (self._number, settings))
 
-    def take_over(self, settings: str, total: int | None, load: Callable[[bytes], object]) -> tuple[int, int, float]:
-        """Go on with a run that nobody drives: `load` its checkpoint if there is one, supersede what came after.
+    def take_over(
+        self, settings: str, total: int | None, load: Callable[[bytes], object] | None,
+        log: Callable[[list[dict]], object] | None = None,
+    ) -> tuple[int, int, float]:  # fmt: skip
+        """Go on with a run that nobody drives: `load` its checkpoint if there is one, supersede what came after; or, if
+        its records are its state, give them to `log`, and all stand.
 
-        Returns count, done and elapsed as they were then. If `load` raises, nothing has changed.
+        Returns count, done and elapsed as they were then. If `load` or `log` raises, nothing has changed.
         """
         with self._database.transaction() as execute:
             row = execute(
@@ -47,11 +52,20 @@ class Claim:
             self._number = row[0]
             if driver := liveness.driver(*row[1:]):
                 raise JournalError(f"run {self._id} is being driven by {driver}. Stop it there first")
-            n, count, done, elapsed, state = execute(
-                "SELECT n, count, done, elapsed, state FROM checkpoints WHERE run = ?", (self._number,)
-            ).fetchone() or (0, 0, 0, 0.0, None)
-            if state is not None:
-                load(state)
+            if log is None:
+                n, count, done, elapsed, state = execute(
+                    "SELECT n, count, done, elapsed, state FROM checkpoints WHERE run = ?", (self._number,)
+                ).fetchone() or (0, 0, 0, 0.0, None)
+                if state is not None:
+                    load(state)
+            else:
+                n, count, done, elapsed = execute(
+                    "SELECT last, count, done, elapsed FROM runs WHERE number = ?", (self._number,)
+                ).fetchone()
+                rows = execute(
+                    "SELECT body FROM records WHERE run = ? AND superseded = 0 ORDER BY n", (self._number,)
+                ).fetchall()
+                log([json.loads(body) for (body,) in rows])
             execute(
                 "UPDATE runs SET status='starting', error=NULL, count=?, done=?, elapsed=?, total=?, host=?, pid=?, "
                 "born=?, heartbeat=?, claim=? WHERE number=?",

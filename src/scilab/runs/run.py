@@ -33,6 +33,8 @@ class Run(Shown):
     `checkpoint = True` takes the capability's state_dict() with it, if it has one. A capability with `send` is told
     "pause", "resume" and "stop" at once; a plain iterator pauses and stops between its records.
 
+    A capability with `load_records` is rebuilt from its records themselves, so that none is ever superseded.
+
     `status` goes ready, starting (until the first record), running, with pausing, paused and stopping, to stopped,
     finished or failed; or to interrupted, when the interpreter exits under it: a script ends with `run.wait()`.
     `error` is the full traceback of a failure, `subscriber_error` that of the last callback that raised.
@@ -75,7 +77,8 @@ class Run(Shown):
         """A Run, not yet started, that takes up run `id` at its last checkpoint (or its beginning, if it has none).
 
         Build the capability as for the first time. `.differences` lists (setting, stored, given) where its settings
-        are not the stored ones. On start, records after the checkpoint are superseded and the given settings kept.
+        are not the stored ones. On start, records after the checkpoint are superseded and the given settings kept; a
+        capability with `load_records` takes up all that were committed instead.
 
         Raises:
             JournalError: there is no such run, it has finished, is being driven, is a recording, or of another kind.
@@ -110,7 +113,9 @@ class Run(Shown):
                 )
             claim = Claim(self.journal.database, self.id)
             if self._resumes:
-                self.count, self.done, self._driven_s = claim.take_over(self._settings, self.total, self._load)
+                log = getattr(self.capability, "load_records", None)
+                load = self._load if log is None else None
+                self.count, self.done, self._driven_s = claim.take_over(self._settings, self.total, load, log)
             else:
                 claim.enter(
                     **self._given, kind=self.kind, created=self.created, settings=self._settings, total=self.total

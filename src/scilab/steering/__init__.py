@@ -1,0 +1,32 @@
+"""Simulation campaigns steered by a model that learns from them, and by people, while they run."""
+
+from .acquisitions import Acquisition, expected_improvement, greedy, random, thompson, ucb
+from .campaign import Campaign, Result
+from .policies import Batch, Interleaved, MultiFidelity, Policy, Streaming
+from .result_cache import ResultCache
+from .retrain import every, never, on_drift
+from .surrogates import Ensemble, Forest
+from .task_server import CampaignError
+
+__all__ = [
+    "Acquisition",
+    "Batch",
+    "Campaign",
+    "CampaignError",
+    "Ensemble",
+    "Forest",
+    "Interleaved",
+    "MultiFidelity",
+    "Policy",
+    "Result",
+    "ResultCache",
+    "Streaming",
+    "every",
+    "expected_improvement",
+    "greedy",
+    "never",
+    "on_drift",
+    "random",
+    "thompson",
+    "ucb",
+]
