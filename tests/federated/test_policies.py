@@ -1,6 +1,8 @@
 """Policies per tier against references of a few lines: an own heap of events, an own loop over torch.optim."""
 
 import heapq
+import threading
+import time
 
 import pytest
 import torch
@@ -288,6 +290,32 @@ def test_simulated_runs_repeat_and_resume_to_the_bit(name):
         same(weights(whole), weights(rest))
 
 
+@pytest.mark.parametrize("name", ["asynchronous", "buffered", "buffered over synchronous"])
+def test_a_finished_federation_can_be_trained_further(name):
+    """As if it had been meant to run so long from the beginning."""
+    policies, fanouts = MIXES[name]
+    whole, short, longer = (federation(policies, tree(fanouts, APART), rounds) for rounds in (4, 2, 4))
+    expected = run(whole)
+    run(short)
+    longer.load_state_dict(short.state_dict())
+    records = run(longer)
+    ends = [i for i, record in enumerate(expected) if type(record).__name__ == "RoundFinished"]
+    assert plain(records) == plain(expected[ends[1] + 1 :])
+    same(weights(whole), weights(longer))
+
+
+def test_a_state_of_another_tree_or_other_policies_gives_its_model_and_its_rounds():
+    deep, flat, other = (
+        federation([Buffered(2), Synchronous()], tree([2]), 2),
+        federation(Buffered(3), tree(), 3),
+        federation([Synchronous(), Buffered(2)], tree([2]), 3),
+    )
+    run(deep)
+    for next_one in (flat, other):
+        next_one.load_state_dict(deep.state_dict())
+        assert [record.round for record in finished(run(next_one))] == [3]
+
+
 def test_a_federation_goes_on_under_other_policies():
     """From where the other stopped: its model, the rounds that are left, streams that were not used."""
     first, then, back = federation(None, rounds=2), federation(Buffered(3), rounds=4), federation(None, rounds=5)
@@ -338,8 +366,6 @@ def test_a_real_deadline_does_not_wait_for_a_slow_device():
     class Slow(Net):
         def forward(self, x):
             if (x == -555.0).any():
-                import time
-
                 time.sleep(0.5)
             return super().forward(x)
 
@@ -426,6 +452,62 @@ def test_a_quorum_that_fails_ends_the_round_and_says_who_failed():
         run(short)
 
 
+def test_simultaneous_updates_are_told_and_weighed_by_the_versions_before_them(monkeypatch):
+    import scilab.federated.traffic as module
+
+    mixes, advance = [], module.advance
+
+    def spy(skeleton, version, steps, *rest):
+        mixes.extend(mix for mix, _, _ in steps)
+        return advance(skeleton, version, steps, *rest)
+
+    monkeypatch.setattr(module, "advance", spy)
+    equal = federation(Asynchronous(0.6, polynomial(1.0)), tree(speeds=[16.0] * 6), rounds=1)
+    records = run(equal)
+    assert [record.staleness for record in records if isinstance(record, DeviceFinished)] == list(range(6))
+    assert mixes[:6] == [0.6 / (1 + age) for age in range(6)]
+    strict = federation(Asynchronous(max_staleness=0), tree(speeds=[16.0] * 6), rounds=1)
+    told = [r for r in run(strict) if isinstance(r, DeviceFailed)]
+    assert len(told) >= 5 and all("more than 0, and was dropped" in r.reason for r in told)
+
+
+def test_who_is_absent_now_and_then_stays_in():
+    """An aggregator whose devices did not answer three times in a row has not failed."""
+    for seed in range(4):
+        shy = Federation(
+            Net(), data(), tree([3], availability=0.3), FIT, partition=given(*PARTS), rounds=10, engine="virtual",
+            seed=seed, policies=[Buffered(2), Synchronous()],
+        )  # fmt: skip
+        assert not [r for r in run(shy) if isinstance(r, Notice) and "no more" in r.text]
+
+
+def test_with_late_updates_dropped_a_chosen_device_that_was_busy_is_asked_then():
+    for seed in range(6):
+        half = Federation(
+            Net(), data(), tree(), FedAvg(1, 6, 0.1, fraction=0.5), partition=given(*PARTS), rounds=5, engine="virtual",
+            seed=seed, policies=Deadline(0.5, 0.3, late="drop"),
+        )  # fmt: skip
+        assert len(finished(run(half))) == 5
+
+
+def test_a_pause_does_not_use_up_a_deadline():
+    class Slow(Net):
+        def forward(self, x):
+            if self.training and len(x) < 6:  # the last batch of each pass
+                time.sleep(0.12)
+            return super().forward(x)
+
+    slow = Federation(
+        Slow(), data(), Topology.flat(6), FIT, partition=given(*PARTS), rounds=1, engine="threads:1", seed=5,
+        policies=Deadline(5.0, 0.1, late="drop"),
+    )  # fmt: skip
+    timers = [threading.Timer(after, slow.send, (what,)) for after, what in ((0.3, "pause"), (5.5, "resume"))]
+    for timer in timers:
+        timer.start()
+    (record,) = finished(run(slow))
+    assert record.staleness == ((0, 6),) and record.seconds > 5
+
+
 def test_updates_that_are_too_old_are_dropped_and_named():
     strict = federation(Asynchronous(max_staleness=4))
     records = run(strict)
@@ -498,7 +580,10 @@ def test_policies_that_cannot_be_are_refused_with_words(policies, text):
         (lambda: Asynchronous(0), "mix must be above 0 and at most 1, got 0"),
         (lambda: Buffered(2, max_staleness=-1), "max_staleness must be a whole number from 0, got -1"),
         (lambda: polynomial(-1), "a must be a number from 0, got -1"),
-        (lambda: federation("buffered", strategy=FedAvg(fraction=0.5)), "fraction is 0.5, and a tier is buffered"),
+        (
+            lambda: federation("buffered", strategy=FedAvg(fraction=0.5)),
+            "the strategy chooses devices (fraction is 0.5)",
+        ),
     ],
 )
 def test_numbers_that_make_no_sense_are_refused(make, text):

@@ -190,6 +190,11 @@ def test_stragglers_are_a_share_of_the_devices_drawn_by_the_seed():
             stragglers(tree, share, slowdown)
 
 
+def test_a_child_that_is_not_there_is_named():
+    with pytest.raises(ValueError, match="node 'c' has a child 'x', which is not there"):
+        Topology.from_dict({"c": {"children": ["w", "x"]}, "w": {}})
+
+
 @pytest.mark.parametrize("made", [Topology.flat(7), Topology.tree(40, [3, 4]), Topology.balanced(2, 4), ragged(13, 6)])
 def test_arrays_and_ids_tell_of_the_same_tree(made):
     given = Topology(made.nodes)

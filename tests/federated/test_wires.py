@@ -70,6 +70,25 @@ def test_the_savings_of_flights_paper_come_out_of_measurement(height, width, mul
     assert tree.network is None
 
 
+def test_cohorts_take_each_devices_own_simulated_time():
+    """64 devices, every tenth ten times as slow: cohorts or not, the same clock, idleness and schedule."""
+    slow = {f"w{i}": Profile(speed=100.0 if i % 10 else 10.0, latency_s=0.25) for i in range(64)}
+    told = []
+    for cohort in (1, 8):
+        federation = Federation(
+            nn.Linear(6, 3), data(256), Topology.tree(64, [5]).with_profiles(slow), FedAvg(batch_size=None), rounds=2,
+            partition=resample(8), engine="virtual", cohort=cohort,
+        )  # fmt: skip
+        records = run(federation)
+        times = sorted((r.round, r.device, r.began, r.seconds) for r in records if isinstance(r, DeviceFinished))
+        told.append((times, [(r.seconds, r.idle) for r in finished(records)]))
+    assert told[0] == told[1]
+    times, rounds = told[1]
+    assert {seconds for _, device, _, seconds in times if device == "w0"} == {on_grid(8 / 10) + 0.5}
+    assert {began for number, _, began, _ in times if number == 1} == {0.0}
+    assert rounds[0][0] == on_grid(8 / 10) + 0.5
+
+
 def test_a_network_of_its_own_links_changes_nothing_but_the_counts():
     network = Topology.balanced(2, 3)
     (one, _, first), (two, _, second) = _bytes(Topology.flat(8)), _bytes(Topology.flat(8), network)

@@ -65,5 +65,8 @@ def test_sites_need_one_store(tmp_path):
     with Engine.threads(1) as one, Engine.threads(1) as two:
         with pytest.raises(ValueError, match="sites 'a' and 'b' have data planes of their own; make one Store"):
             Sites({"a": one, "b": two})
-    with pytest.raises(ValueError, match="sites must be one or more engines by name, got {}"):
+    with Engine.virtual(lambda tag: 0.0) as simulated:
+        with pytest.raises(ValueError, match="sites must be one or more engines by name, not simulated ones"):
+            Sites({"a": simulated})
+    with pytest.raises(ValueError, match="sites must be one or more engines by name, not simulated ones, got {}"):
         Sites({})

@@ -1,11 +1,13 @@
 """Virtual engines: real values, simulated order, the same on every machine."""
 
 import heapq
+import threading
+import time
 
 import pytest
 import work
 
-from scilab.planes import Engine, Stopped
+from scilab.planes import Engine, EngineError, Stopped
 
 
 def schedule(seconds, workers):
@@ -81,3 +83,32 @@ def test_durations_that_make_no_sense(seconds):
     with Engine.virtual(lambda tag: seconds, 1) as engine, engine.session() as session:
         with pytest.raises(ValueError, match="finite number"):
             session.submit(work.square, 1)
+
+
+def test_a_stop_does_not_wait_for_what_computes_on_the_inner_engine():
+    with Engine.threads(1) as inner, Engine.virtual(lambda tag: 1.0, 2, inner) as engine, engine.session() as session:
+        session.submit(work.sleep, 20)
+        began = time.monotonic()
+        threading.Timer(0.2, session.send, ("stop",)).start()
+        with pytest.raises(Stopped):
+            session.next()
+        assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("inner", [False, True])
+def test_a_task_that_fails_is_tried_again(tmp_path, inner):
+    threads = Engine.threads(1) if inner else None
+    with Engine.virtual(lambda tag: 1.0, 1, threads) as engine, engine.session() as session:
+        session.submit(work.fail_times, str(tmp_path), 2, retries=2)
+        assert session.next().failure is None
+    if threads is not None:
+        threads.close()
+
+
+def test_an_inner_engine_that_is_closed_is_an_error_not_a_wait():
+    threads = Engine.threads(1)
+    with Engine.virtual(lambda tag: 1.0, 1, threads) as engine, engine.session() as session:
+        session.submit(work.sleep, 20)
+        threading.Timer(0.2, threads.close).start()
+        with pytest.raises(EngineError, match="was closed"):
+            session.next()

@@ -50,6 +50,16 @@ def check_parts(parts: Sequence[Any], rows: int, topology: Topology) -> int:
     return int(counts.sum())
 
 
+def selected(strategy: FedAvg, number: int, deployment: Any) -> np.ndarray:
+    """The numbers of the devices that a strategy chooses for round `number`; ValueError if there is no such device."""
+    devices = len(deployment.topology.leaves)
+    chosen = np.unique(np.asarray(strategy.select(number, devices, deployment.seed), dtype=np.int64))
+    if len(chosen) and not 0 <= chosen[0] <= chosen[-1] < devices:
+        wrong = chosen[0] if chosen[0] < 0 else chosen[-1]
+        raise ValueError(f"round {number}: the strategy chose device {wrong}; they are numbered 0 to {devices - 1}")
+    return chosen
+
+
 def check_sites(topology: Topology, engine: Any) -> None:
     """Where nodes are to run must be known."""
     sites = getattr(engine, "engines", None)

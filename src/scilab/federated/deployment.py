@@ -114,11 +114,11 @@ class Deployment:
     @cached_property
     def always(self) -> bool:
         """Whether every device answers whenever it is asked."""
-        return all(profile.availability == 1 for _, profile in self.wires.links.profiles)
+        return all(profile.availability == 1 for _, profile in self.topology.profiles)
 
     def available(self, worker: str, number: int) -> bool:
         """Whether a device answers when it is asked for the `number`-th time."""
-        limit = self.wires.links.profile(worker).availability
+        limit = self.topology.profile(worker).availability
         return limit == 1 or stream(self.seed, "available", number, self.number[worker]) < limit * 2**63
 
     def device_s(self, worker: str, nbytes: int) -> float:

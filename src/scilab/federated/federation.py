@@ -86,10 +86,14 @@ class Federation:
         self.topology, self.strategy, self.total, self.seed = topology, as_strategy(strategy), rounds, seed
         self.policies = as_policies(policies, topology)
         self._flows = any(not isinstance(policy, Synchronous) for policy in self.policies)
-        if self.strategy.fraction < 1 and not all(policy.waits for policy in self.policies):
+        # what is under way makes sense under the same policies, on the same tree, only
+        self._flows_over = repr((self.policies, stream(0, repr(topology.nodes)))) if self._flows else None
+        chooses = self.strategy.fraction < 1 or self.strategy.replaces("select")
+        if chooses and not all(policy.waits for policy in self.policies):
             raise ValueError(
-                f"fraction is {self.strategy.fraction}, and a tier is buffered or asynchronous: where nobody waits "
-                "there is no round to choose devices for; take fraction 1.0, or synchronous and deadline policies"
+                f"the strategy chooses devices (fraction is {self.strategy.fraction}), and a tier is buffered or "
+                "asynchronous: where nobody waits there is no round to choose devices for; take fraction 1.0, or "
+                "synchronous and deadline policies"
             )
         self.partition, self._engine, self._values = partition or iid(), engine, values
         check_sites(topology, engine)
@@ -190,12 +194,17 @@ class Federation:
     def _flow(self, deployment: Deployment, version: Any) -> Iterator[Any]:
         """Not all wait: the state of what is under way belongs to the state of the federation."""
         flow, store = Flow(deployment, self.policies, self.total, version, self._state["round"]), deployment.store
-        if "flow" in self._state:
+        if self._state.get("flow", {}).get("of") == self._flows_over:
             restore(flow, self._state["flow"])
         for record in flow.run():
             if isinstance(record, RoundFinished):
                 kept = store.get(deployment.server) if deployment.server is not None else []
-                self._finished(record, store.get(flow.versions.tested.key), kept, {"flow": snapshot(flow)})
+                self._finished(
+                    record,
+                    store.get(flow.versions.tested.key),
+                    kept,
+                    {"flow": snapshot(flow) | {"of": self._flows_over}},
+                )
             yield record
 
     def _per_task(self, workers: int) -> int:

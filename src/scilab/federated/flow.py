@@ -13,6 +13,7 @@ from math import fsum
 from typing import Any
 
 from ..planes import Completion, EngineError, Key
+from .checks import selected
 from .contributions import Contribution
 from .deployment import Deployment
 from .node import Node
@@ -48,10 +49,11 @@ class Flow:
         self.misses: Counter[str] = Counter()  # in a row
         self.retired: set[str] = set()
         self.replies: list[str] = []  # those to be answered once the coordinator has made its next version
-        self.advancing = False
-        self.versions = Versions(deployment, model)
+        self.advancing = 0  # how many versions are being made
+        self.versions = Versions(deployment, model, done)
         self.testing, self.scores = False, None
         self.said: deque[Any] = deque()
+        self._choice: tuple[int, set[str]] = (-1, set())
 
     def run(self) -> Generator[Any, None, None]:
         """Yields records. Just before a RoundFinished, `versions.tested` is the round's."""
@@ -69,15 +71,7 @@ class Flow:
             yield record
 
     def _begin_round(self) -> None:
-        devices = len(self.topology.workers)
-        chosen = self.strategy.select(self.round + 1, devices, self.deployment.seed)
-        self.chosen = set(self.topology.depth)
-        if len(chosen) < devices:
-            self.chosen = {self.topology.workers[device] for device in chosen}
-            for node in list(self.chosen):
-                while (node := self.topology.parent[node]) is not None and node not in self.chosen:
-                    self.chosen.add(node)
-        self.said.append(RoundStarted(self.round + 1, len(chosen)))
+        self.said.append(RoundStarted(self.round + 1, len(selected(self.strategy, self.round + 1, self.deployment))))
         if self.waits or self.root.version is None:
             self._receive(self.root, self.versions.newest)
         else:
@@ -106,17 +100,28 @@ class Flow:
 
     def _collect(self, node: Node) -> None:
         node.collect()
+        chosen = self._chosen(node.version.number)
         children = self.topology.children[node.name]
-        wanted = [child for child in children if child in self.chosen and child not in self.retired]
+        wanted = [child for child in children if child in chosen and child not in self.retired]
         if isinstance(node.policy, Deadline):
             self.traffic.start("deadline", node.policy.seconds, name=node.name, collection=node.collection)
         self._ask(node, [child for child in wanted if child not in node.asked])
         self._check(node)
 
+    def _chosen(self, version: int) -> set[str]:
+        """The devices that take part in what is made of a version, and all above them."""
+        if version != self._choice[0]:
+            topology, devices = self.topology, selected(self.strategy, version + 1, self.deployment)
+            found = set(topology.depth) if len(devices) == len(topology.workers) else set()
+            for node in () if found else [topology.workers[device] for device in devices]:
+                while node is not None and node not in found:
+                    found.add(node)
+                    node = topology.parent[node]
+            self._choice = version, found
+        return self._choice[1]
+
     def _ask(self, node: Node, children: Sequence[str]) -> None:
         """Send a node's version to children of it that have nothing to do."""
-        if not self.waits and self.round + 1 == self.total and self.counted >= self._quota():
-            return  # the last round has all its updates
         together: dict[Any, list[str]] = {}
         for child in children:
             node.asked[child] = node.collection
@@ -182,7 +187,7 @@ class Flow:
         self, completion: Completion, flight: Flight, node: Node, key: Key | None, told: list, version: Version
     ) -> None:
         began = flight.began if self.simulated else (completion.timing.started or 0.0) - self.deployment.began
-        came, age = [], self.versions.newest.number - version.number
+        came, age = [], self._coming() - version.number
         for worker, (samples, loss, seconds, reason) in told:
             if reason is None:
                 took = flight.due - flight.began if self.simulated else seconds
@@ -207,11 +212,14 @@ class Flow:
 
     def _contribute(self, node: Node, children: Sequence[str], parts: Sequence[Contribution]) -> None:
         """Something has come to a node from children of it."""
-        policy, version = node.policy, node.version.number
+        policy, version = node.policy, self._coming() if node is self.root else node.version.number
         late = node.late(children)
         limit = version if policy.max_staleness is None else policy.max_staleness
         if late and isinstance(policy, Deadline) and policy.late == "drop":
             self._dropped(parts, children, "what it sent came after the deadline and was dropped")
+            if node.collecting:  # it was busy when the others were asked
+                chosen = self._chosen(node.version.number)
+                self._ask(node, [child for child in children if child in chosen])
         elif (age := max(version - part.made_from for part in parts)) > limit:
             self._dropped(parts, children, f"what it sent was {age} versions old, more than {limit}, and was dropped")
         else:
@@ -243,9 +251,10 @@ class Flow:
     def _gave_nothing(self, node: Node, child: str, reason: str, patience: int) -> None:
         """A node's child has failed or not answered."""
         node.asked.pop(child, None)
-        node.failures.append(f"{child}: {reason}")
         self._report(child, reason)
         if node.policy.waits:
+            node.failures.append(f"{child}: {reason}")
+            node.absent += patience == ASKS
             self._check(node)
             return
         self.misses[child] += 1
@@ -262,7 +271,8 @@ class Flow:
         """Nothing comes of a node, this time at least."""
         if node is self.root:
             raise RoundError(f"round {self.round + 1}: at {node.name}, {reason}")
-        patience = 1 if node.name in self.retired else PATIENCE
+        patience = PATIENCE if len(node.failures) > node.absent else ASKS
+        patience = 1 if node.name in self.retired else patience
         self._gave_nothing(self.nodes[self.topology.parent[node.name]], node.name, reason, patience)
 
     def _report(self, child: str, reason: str) -> None:
@@ -322,6 +332,11 @@ class Flow:
         """How many updates are in when this round is over, where the coordinator does not wait."""
         return (self.round + 1) * len(self.topology.workers)
 
+    def _coming(self) -> int:
+        """The number of the version that comes next, less one, seen from the end of what waits at the coordinator."""
+        waiting = 0 if self.waits else len(self.root.parts) // self.root.policy.size
+        return self.versions.newest.number + self.advancing + waiting
+
     def _advance(self) -> None:
         """Make the coordinator's next version from what has come, if it is time; or several, one after another."""
         if self.advancing:
@@ -340,7 +355,7 @@ class Flow:
             else:
                 steps.append((None, [p.scaled(policy.staleness(age)) for p, age in zip(parts, ages, strict=True)]))
         if steps:
-            self.counted, self.advancing = counted, True
+            self.counted, self.advancing = counted, len(steps)
             self.traffic.start("advance", steps=steps, version=self.versions.hold(self.versions.newest))
         else:
             self._answer()
@@ -361,7 +376,7 @@ class Flow:
         self.versions.let_go(version)
         fresh = self.versions.made(version.number + len(steps), deployment.hold(fresh))
         self.root.version = self.versions.instead(self.root.version, fresh)
-        self.advancing = False
+        self.advancing = 0
         self._test_if_due()
         if not self.waits:
             self._answer()

@@ -11,13 +11,13 @@ from .contributions import Contribution
 from .flow import Flow
 from .versions import Version
 
-NODE = ("version", "asked", "came", "parts", "collection", "collecting", "past", "failures")
+NODE = ("version", "asked", "came", "parts", "collection", "collecting", "past", "failures", "absent")
 FLOW = ("round", "counted", "counts", "misses", "retired", "replies", "advancing")
 
 
 def snapshot(flow: Flow) -> dict[str, Any]:
     """What `restore` needs to go on as if nothing had happened."""
-    get, now = flow.deployment.store.get, flow.deployment.clock()
+    get, now = flow.deployment.store.get, flow.traffic.clock()
     versions: dict[int, Any] = {}
 
     def plain(value: Any) -> Any:
@@ -36,7 +36,7 @@ def snapshot(flow: Flow) -> dict[str, Any]:
         "flow": {name: plain(getattr(flow, name)) for name in FLOW},
         "nodes": [[name, [plain(getattr(node, entry)) for entry in NODE]] for name, node in flow.nodes.items()],
         "flights": [[f.what, plain(f.given), f.began, max(0.0, f.due - now)] for f in flow.traffic.under_way()],
-        "clock": now,
+        "clock": flow.deployment.clock(),
         "newest": plain(flow.versions.newest),
         "tested": plain(flow.versions.tested),
         "versions": list(versions.items()),

@@ -24,11 +24,12 @@ class Node:
     past: bool = False  # the deadline of this collection
     came: set[str] = field(default_factory=set)  # in this collection
     failures: list[str] = field(default_factory=list)  # of this collection
+    absent: int = 0  # of these, how many only did not answer
 
     def collect(self) -> None:
         """A new collection begins."""
         self.collection, self.collecting, self.past = self.collection + 1, True, False
-        self.came, self.failures = set(), []
+        self.came, self.failures, self.absent = set(), [], 0
 
     def late(self, children: list[str]) -> bool:
         """Whether these, who have sent something and are free again, were asked for an earlier collection."""

@@ -128,8 +128,12 @@ def as_policies(given: Any, topology: Topology) -> tuple[Policy, ...]:
         raise ValueError(f"there are {len(found)} policies and {tiers} tiers of nodes with children; give {tiers}")
     found += [Synchronous()] * (tiers - len(found))
     if any(isinstance(policy, Deadline) for policy in found):
+        answers: dict[str, bool] = {}  # whether anybody at or below a node ever answers
+        for node in reversed(topology.depth):
+            below = topology.children.get(node)
+            answers[node] = any(answers[c] for c in below) if below else topology.profile(node).availability > 0
         for node, children in topology.children.items():
-            _check_quorum(found[topology.depth[node]], node, children, topology)
+            _check_quorum(found[topology.depth[node]], node, children, answers)
     return tuple(found)
 
 
@@ -162,10 +166,10 @@ def plain_policy(policy: Policy) -> dict[str, Any]:
     return values
 
 
-def _check_quorum(policy: Policy, node: str, children: Sequence[str], topology: Topology) -> None:
+def _check_quorum(policy: Policy, node: str, children: Sequence[str], answers: Mapping[str, bool]) -> None:
     if not isinstance(policy, Deadline):
         return
-    there = [child for child in children if topology.profile(child).availability > 0]
+    there = [child for child in children if answers[child]]
     if (need := policy.need(len(children))) > len(there):
         never = f", of which {len(children) - len(there)} are never available" if len(there) < len(children) else ""
         raise ValueError(

@@ -10,7 +10,9 @@ import numpy as np
 
 from ..planes import Completion, EngineError, Key
 from .aggregation import Child, aggregate, finish
+from .checks import selected
 from .cohort import train_cohorts
+from .contributions import nothing
 from .deployment import Deployment, Siblings
 from .records import (
     AggregatorFailed,
@@ -47,7 +49,7 @@ class Round:
         self.strategy, self.wires, self.busy = deployment.strategy, deployment.wires, 0.0
         devices = len(self.topology.leaves)
         self.chosen = np.zeros(devices, bool)
-        self.chosen[np.asarray(self.strategy.select(number, devices, deployment.seed), dtype=np.int64)] = True
+        self.chosen[selected(self.strategy, number, deployment)] = True
         self.asked = int(self.chosen.sum())
         if not self.asked:
             raise RoundError(f"round {number}: the strategy chose none of {devices} devices; choose one or more")
@@ -80,6 +82,8 @@ class Round:
             _, what, *rest = completion.tag
             if what == "train":
                 yield from self._trained(completion, *rest)
+            elif what == "came":
+                yield from self._came(*rest)
             elif what == "fold":
                 self._folded(completion, *rest)
             elif what == "aggregate":
@@ -162,15 +166,10 @@ class Round:
             given.append([] if blank is None else np.stack([blank, workers.numbers[blank]], 1))
         self.submit(
             train if deployment.cohort == 1 else train_cohorts, *given,
-            tag=(self._train_s(workers, places), "train", shard, siblings, addresses, own),
+            tag=(0.0, "train", shard, siblings, addresses, own),  # what it takes in simulated time follows, see _came
             outputs=(*addresses, *own), retries=1,
             **deployment.at(workers[int(places[0])]),
         )  # fmt: skip
-
-    def _train_s(self, workers: Siblings, places: np.ndarray) -> float:
-        if not self.deployment.simulated:
-            return 0.0
-        return max(self.deployment.device_s(workers[place], self.version.nbytes) for place in places.tolist())
 
     def _trained(
         self, completion: Completion, shard: tuple, siblings: list, addresses: Sequence, own: Sequence
@@ -184,25 +183,37 @@ class Round:
                 self._each_alone(shard, places)
                 return
             results = [(None, [(0, 0.0, 0.0, str(completion.failure))])]
-        for index, ((parent, below), address, (key, told, *kept)) in enumerate(
-            zip(siblings, addresses, results, strict=True)
-        ):
-            counts = tuple(samples for samples, _, _, reason in told if reason is None)
-            self.deployment.drop(*[address, *own[index : index + 1]] * (key is None))
-            if self.deployment.simulated:
-                told = [(samples, loss, completion.timing.seconds, reason) for samples, loss, _, reason in told]
-            self._settle(parent, None if key is None else (self.deployment.hold(key), counts, False), len(below))
-            gave = below[[reason is None for *_, reason in told]]
-            if key is not None:
-                numbers = workers.numbers[gave]
-                self.samples[numbers] = counts
-                self.losses[numbers] = [loss for _, loss, _, reason in told if reason is None]
-                self.busy += sum(seconds for _, _, seconds, reason in told if reason is None)
-                if kept:
-                    self.deployment.kept.take(numbers.tolist(), self.deployment.hold(kept[0]))
-                self.wires.count(workers.places[gave], self.version.nbytes, split(key.nbytes, len(counts)))
-            yield from self._told(workers, parent, below, told, completion.worker, began)
-            began += sum(seconds for _, _, seconds, _ in told)
+        for index, ((parent, below), address, result) in enumerate(zip(siblings, addresses, results, strict=True)):
+            key, told, *kept = result
+            if key is None:
+                self.deployment.drop(address, *own[index : index + 1])
+            if not self.deployment.simulated:
+                yield from self._came(workers, parent, below, key, told, kept, completion.worker, began)
+                began += sum(seconds for _, _, seconds, _ in told)
+                continue
+            # they were computed together; each takes its own simulated time, and siblings are awaited together
+            took = [self.deployment.device_s(workers[place], self.version.nbytes) for place in below.tolist()]
+            told = [(n, loss, seconds, why) for (n, loss, _, why), seconds in zip(told, took, strict=True)]
+            came = (workers, parent, below, key, told, kept, completion.worker, began)
+            self.submit(nothing, tag=(max(took), "came", *came))
+
+    def _came(
+        self, workers: Siblings, parent: int, below: np.ndarray, key: Key | None, told: list, kept: list,
+        worker: str | None, began: float,
+    ) -> Iterator[Any]:  # fmt: skip
+        """Siblings are done: what they left lies under one key."""
+        counts = tuple(samples for samples, _, _, reason in told if reason is None)
+        self._settle(parent, None if key is None else (self.deployment.hold(key), counts, False), len(below))
+        gave = below[[reason is None for *_, reason in told]]
+        if key is not None:
+            numbers = workers.numbers[gave]
+            self.samples[numbers] = counts
+            self.losses[numbers] = [loss for _, loss, _, reason in told if reason is None]
+            self.busy += sum(seconds for _, _, seconds, reason in told if reason is None)
+            if kept:
+                self.deployment.kept.take(numbers.tolist(), self.deployment.hold(kept[0]))
+            self.wires.count(workers.places[gave], self.version.nbytes, split(key.nbytes, len(counts)))
+        yield from self._told(workers, parent, below, told, worker, began)
 
     def _each_alone(self, shard: tuple, places: np.ndarray) -> None:
         """Train these anew, each in a task of its own; of a cohort, with nobody's rows in the others' lanes."""
@@ -228,7 +239,7 @@ class Round:
         for place, (samples, loss, seconds, reason) in zip(below.tolist(), told, strict=True):
             if reason is None:
                 yield DeviceFinished(self.number, workers[place], samples, loss, seconds, worker, began)
-            began += seconds
+            began += 0.0 if self.deployment.simulated else seconds
 
     def _failures(self, workers: Siblings, reasons: dict[int, str]) -> Iterator[Any]:
         """Who failed and why, by places in a shard."""

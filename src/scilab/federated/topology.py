@@ -314,6 +314,9 @@ class Topology:
 
     @classmethod
     def _from_parents(cls, nodes: Mapping[str, Mapping[str, Any]], parent: dict[str, str]) -> Topology:
+        for child, above in parent.items():
+            if child not in nodes:
+                raise ValueError(f"node {above!r} has a child {child!r}, which is not there")
         inner = set(parent.values())
         place = {True: "aggregator", False: "worker"}
         other = {"leader": "coordinator", "coord": "coordinator", "aggr": "aggregator"}  # Flight's words

@@ -17,6 +17,9 @@ from .round import RETRIES
 from .training import evaluate, train
 from .versions import Version
 
+PAUSED_S = 0.05
+"""How often a deadline that is due looks whether people still pause."""
+
 
 @dataclass(eq=False)
 class Flight:
@@ -44,9 +47,13 @@ class Traffic:
         self.deadlines: list[tuple[float, int, Flight]] = []
         self._order = itertools.count()
 
+    def clock(self) -> float:
+        """The federation's seconds, without those for which people have paused it: a deadline minds no pause."""
+        return self.deployment.clock() - (0.0 if self.deployment.simulated else self.session.paused_s)
+
     def start(self, what: str, seconds: float = 0.0, began: float | None = None, **given: Any) -> None:
         """Send something that will take so many simulated seconds; `began` if it had been sent before."""
-        now = self.deployment.clock()
+        now = self.clock()
         flight = Flight(what, given, now if began is None else began, now + seconds)
         if what in ("deliver", "absent", "deadline"):
             if not self.deployment.simulated and what == "deadline":
@@ -76,14 +83,13 @@ class Traffic:
             return self.arrived.popleft(), None
         if not (self.tasks or self.deadlines):
             raise RuntimeError("nothing is on its way, and nothing will come")
-        clock = self.deployment.clock
-        began = clock()
-        completion = self.session.next(max(0.0, self.deadlines[0][0] - began) if self.deadlines else None)
+        wait = None
+        if self.deadlines:
+            wait = max(PAUSED_S if self.session.paused else 0.0, self.deadlines[0][0] - self.clock())
+        completion = self.session.next(wait)
         if isinstance(completion, Completion):
             return self.tasks.pop(completion.task), completion
-        if completion is None and self.session.paused:  # no deadline passes while people pause
-            self.deadlines = [(due + clock() - began, number, flight) for due, number, flight in self.deadlines]
-        elif completion is None:
+        if completion is None and not self.session.paused and self.deadlines[0][0] <= self.clock():
             return heapq.heappop(self.deadlines)[2], None
         return None, completion
 

@@ -22,9 +22,9 @@ class Versions:
     the last one that ended a round.
     """
 
-    def __init__(self, deployment: Deployment, model: Key) -> None:
+    def __init__(self, deployment: Deployment, model: Key, number: int) -> None:
         self.deployment = deployment
-        self.newest = self.hold(Version(0, model))
+        self.newest = self.hold(Version(number, model))
         self.tested = self.hold(self.newest)
 
     def hold(self, version: Version) -> Version:

@@ -99,7 +99,7 @@ class Wires:
 
     def train_s(self, worker: str, samples: int) -> float:
         """Seconds a device needs to train on so many samples."""
-        return on_grid(samples / self.links.profile(worker).speed)
+        return on_grid(samples / self.topology.profile(worker).speed)
 
     def _over(self, nodes: Iterable[str], nbytes: int) -> float:
         profiles = [self.links.profile(node) for node in nodes]

@@ -153,6 +153,7 @@ class Engine(Dispatch):
             for session in list(self._sessions):
                 session.closed = True
                 self.forget(session)
+                session.inbox.put(EngineError(f"{self.name} was closed"))
         if starting:
             self._ready.wait(30)
         self.pool.close()

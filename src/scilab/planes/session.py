@@ -39,6 +39,7 @@ class Session:
         self.backlog: deque[Task] = deque()
         self.running: dict[int, Task] = {}
         self.paused = False
+        self._pauses = 0.0
         self.stopped = threading.Event()
         self.closed = False
         self.cache: Counter = Counter()
@@ -47,6 +48,11 @@ class Session:
         self._stored: dict[bytes, Key] = {}
         self._undelivered: dict[int, tuple] = {}
         self._kept: deque[Completion] = deque()
+
+    @property
+    def paused_s(self) -> float:
+        """Seconds for which people have paused it, up to now."""
+        return self._pauses + (time.monotonic() if self.paused else 0.0)
 
     @property
     def waiting(self) -> int:
@@ -98,6 +104,9 @@ class Session:
             self.stopped.set()
         elif command in ("pause", "resume"):
             # At once, not in turn behind the completions that already wait.
+            if self.paused != (command == "pause"):
+                now = time.monotonic()
+                self._pauses += now if self.paused else -now
             self.paused = command == "pause"
         self.inbox.put(command)
 

@@ -20,8 +20,8 @@ class Sites:
     """
 
     def __init__(self, engines: Mapping[str, Engine]) -> None:
-        if not engines or not all(isinstance(name, str) and hasattr(e, "session") for name, e in engines.items()):
-            raise ValueError(f"sites must be one or more engines by name, got {engines!r}")
+        if not engines or not all(isinstance(name, str) and isinstance(e, Engine) for name, e in engines.items()):
+            raise ValueError(f"sites must be one or more engines by name, not simulated ones, got {engines!r}")
         self.engines = dict(engines)
         self.store: Store = next(iter(self.engines.values())).store
         if other := [name for name, engine in self.engines.items() if engine.store is not self.store]:
@@ -69,8 +69,14 @@ class SitesSession(Session):
 
     def __init__(self, sites: Sites, name: str) -> None:
         super().__init__(sites, name)
-        self._parts = {site: engine.session(name) for site, engine in sites.engines.items()}
+        self._parts: dict[str, Session] = {}
         self._of: dict[int, Session] = {}
+        try:
+            for site, engine in sites.engines.items():
+                self._parts[site] = engine.session(name)
+        except EngineError:
+            self.close()
+            raise
         for part in self._parts.values():
             part.inbox, part.cache = self.inbox, self.cache
 

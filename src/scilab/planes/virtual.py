@@ -94,7 +94,7 @@ class VirtualSession:
             raise ValueError(f"the duration of {tag!r} is {seconds} s; give a finite number, 0 or more")
         for key in uses:
             self.engine.store.lease(key)
-        self._calls[number] = (function, args, kwargs, tuple(outputs))
+        self._calls[number] = (function, args, kwargs, retries)
         self._held[number] = (tuple(uses), tuple(outputs))
         place = next((i for i, other in enumerate(self._queue) if not other[5] and ahead), len(self._queue))
         self._queue.insert(place, (number, tag, seconds, timeout_s, self.now, ahead))
@@ -104,6 +104,8 @@ class VirtualSession:
     def send(self, command: Any) -> None:
         if command == "stop":
             self._stopped = True
+            if self._inner is not None:
+                self._inner.send("stop")  # it may be waited for
         self._commands.put(command)
 
     def next(self, timeout_s: float | None = None) -> Completion | dict | None:
@@ -191,16 +193,21 @@ class VirtualSession:
                 done = self._inner.next()
                 if isinstance(done, Completion):
                     self._results[done.tag] = (done.value, done.failure)
+                else:
+                    self._commands.put(done)  # a message of the engine: the next one to be told
         return self._results[number]
 
     def _compute(self, number: int) -> None:
-        function, args, kwargs, _ = self._calls[number]
+        function, args, kwargs, retries = self._calls[number]
         if self._inner is not None:
             if number not in self._sent:
                 self._sent.add(number)
-                self._inner.submit(function, *args, tag=number, **kwargs)
+                self._inner.submit(function, *args, tag=number, retries=retries, **kwargs)
             return
-        report = worker.run(function, args, kwargs, [])
+        for _ in range(retries + 1):
+            report = worker.run(function, args, kwargs, [])
+            if report.failure is None:
+                break
         self.engine.store.add_edges(report.edges[0])
         self._results[number] = (report.value, Failure(*report.failure) if report.failure else None)
         self.cache.update(hits=report.hits, misses=report.misses)
