@@ -174,7 +174,7 @@ def test_pause_and_unpause_act_while_a_task_runs():
     until(lambda: run.status == "paused", "paused")
     run.command({"go": 2})
     until(lambda: len(walk.heard) == 3, "hearing the command")
-    until(lambda: len(states) == 3, "telling of the command")
+    until(lambda: len(states) >= 3, "telling of the command")
     assert run.done == 3
     run.unpause()
     until(lambda: run.done == 5, "two more steps")
