@@ -141,14 +141,17 @@ def get(key: Key, edge: Any = None, readers: int = 1) -> Any:
     return loads(data)
 
 
-def put(address: Address, obj: Any, edge: Any = None) -> Key:
+def put(address: Address, obj: Any, edge: Any = None, nbytes: int | None = None) -> Key:
     """Store ``obj`` at a reserved address. Called inside tasks.
+
+    ``edge`` names the link these bytes travel; ``nbytes`` is what to count there, if the task stands for several
+    senders and ``obj`` is what became of theirs.
 
     Raises:
         TypeError: the object cannot be pickled.
     """
     data = dumps(obj)
-    _count(edge, len(data))
+    _count(edge, len(data) if nbytes is None else nbytes)
     if len(data) < INLINE_BYTES:
         return Key(address.place, address.name, len(data), data)
     connector = _connector(address.place)
