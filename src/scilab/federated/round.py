@@ -103,7 +103,7 @@ class Round:
         # exactly rounded: in whatever order the devices came
         train_loss = fsum((self.losses[gave] * self.samples[gave]).tolist()) / int(self.samples.sum())
         seconds = deployment.clock() - began
-        idle = 1 - self.busy / (seconds * int(gave.sum())) if deployment.simulated and seconds else None
+        idle = 1 - self.busy / (seconds * self.asked) if deployment.simulated and seconds else None
         return fresh, RoundFinished(
             self.number,
             *scores,
