@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from typing import Any
 
-from ..planes import Completion, Engine, Stopped
+from ..planes import Completion, Stopped, opened
 from .acquisitions import Acquisition, ucb
-from .checks import check_slots, named
-from .commands import POOLS, checked
+from .checks import check_slots, named, told
+from .commands import CANDIDATE, POOLS, checked
 from .log import event, plain, read, replay, take
 from .policies import MultiFidelity, Streaming
 from .records import CampaignFinished, CampaignStarted, Evaluated, Failed, Learned, Notice, Refused, Resumed, Steered
@@ -47,7 +47,9 @@ class Campaign:
     started; the first model is trained after `initial` results, later ones when `retrain` says. `slots` are how many
     simulations and trainings may be under way at once; more simulations than the engine has workers wait at the engine,
     so that no worker waits for a decision. `timeout_s` and `retries` are each simulation's. `engine` is an `Engine`,
-    `Sites` (then `sites` names one for each pool), or a name such as "threads:2". `policy` decides (see `policies`).
+    `Sites` (then `sites` names one for each pool), a name such as "threads:2", or a name for each pool, which are then
+    two sites over one data plane. `policy` decides (see `policies`). `written(text)` gives a candidate that a person
+    types as the space writes it, or raises ValueError. `values` are kept for `settings`.
 
     Iterate to run: yields the records of `records`, which are also its state: from the records of any moment, a new
     campaign with the same arguments goes on where it was (`load_records`), and `replay` decides it all again.
@@ -64,6 +66,7 @@ class Campaign:
         slots: Mapping[str, int] | None = None, policy: Any = None, engine: Any = "threads",
         timeout_s: float | None = None, retries: int = 0, cache: ResultCache | None = None,
         sites: Mapping[str, str] | None = None, seed: int = 0,
+        written: Callable[[str], str] | None = None, values: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         texts = [space] if isinstance(space, str) else list(space)
         if strange := [text for text in texts if not isinstance(text, str) or not text.strip()]:
@@ -88,10 +91,14 @@ class Campaign:
         self.policy = Streaming() if policy is None else policy
         if isinstance(self.policy, MultiFidelity) and len(self.simulators) != 2:
             raise ValueError("MultiFidelity needs two simulators: {'cheap': function, 'full': function}")
+        if isinstance(engine, Mapping):
+            if sites or set(engine) != set(POOLS):
+                raise ValueError(f"engines by pool are given for {' and '.join(POOLS)}, without sites, got {engine!r}")
+            engine, sites = dict(engine), {pool: pool for pool in POOLS}
         self.sites = dict(sites or {})
         if strange := set(self.sites) - set(POOLS):
             raise ValueError(f"sites are given for the pools {' and '.join(POOLS)}, got {', '.join(sorted(strange))}")
-        if known := getattr(engine, "engines", None) if self.sites else {}:
+        if known := getattr(engine, "engines", engine if isinstance(engine, dict) else None) if self.sites else {}:
             if strange := set(self.sites.values()) - set(known):
                 raise ValueError(f"there is no site {sorted(strange)[0]!r}; there are {', '.join(known)}")
         elif self.sites:
@@ -99,7 +106,7 @@ class Campaign:
         self.surrogate, self.acquisition = surrogate or Forest(), acquisition or ucb()
         self.budget, self.threshold, self.maximize = budget, threshold, maximize
         self.initial, self.timeout_s, self.retries, self.seed = initial, timeout_s, retries, seed
-        self.cache, self._engine = cache, engine
+        self.cache, self._engine, self._written, self._values = cache, engine, written, values
         self.digest = blake2b("\0".join(self.space).encode(), digest_size=8).hexdigest()
         self._log: list[Any] = []
         self._state = self._fresh()
@@ -116,10 +123,11 @@ class Campaign:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Plain JSON that says what this campaign was given."""
+        """Plain JSON that says what this campaign was given; with "values", all that `from_settings` needs."""
         return {
+            "values": None if self._values is None else dict(self._values),
             "space": {"candidates": len(self.space), "digest": self.digest},
-            "simulator": {name: getattr(each, "__name__", repr(each)) for name, each in self.simulators.items()},
+            "simulator": {name: told(each) for name, each in self.simulators.items()},
             "budget": self.budget,
             "threshold": self.threshold,
             "maximize": self.maximize,
@@ -134,8 +142,15 @@ class Campaign:
             "cache": None if self.cache is None else self.cache.file,
             "sites": dict(self.sites),
             "seed": self.seed,
-            "engine": self._engine if isinstance(self._engine, str) else self._engine.name,
+            "engine": self._engine if isinstance(self._engine, str | dict) else self._engine.name,
         }
+
+    @classmethod
+    def from_settings(cls, values: Mapping[str, Any], engine: Any = None) -> Campaign:
+        """The campaign that plain values describe (see `presets.DEFAULTS`), or the `settings` of one made so."""
+        from .presets import campaign_arguments
+
+        return cls(**campaign_arguments(values, engine))
 
     @property
     def total(self) -> int:
@@ -152,9 +167,7 @@ class Campaign:
     def _run(self) -> Iterator[Any]:
         with contextlib.ExitStack() as clean:
             clean.callback(self._ended)
-            engine, owned = Engine.named(self._engine)
-            if owned:
-                clean.callback(engine.close)
+            engine = clean.enter_context(opened(self._engine))
             session = engine.session(self.kind)
             clean.callback(session.close)
             state = self._state
@@ -172,7 +185,9 @@ class Campaign:
                 if self._log:
                     yield from self._resume(server)
                 else:
-                    start = CampaignStarted(len(self.space), self.digest, self.duplicates, "")
+                    start = CampaignStarted(
+                        len(self.space), self.digest, self.duplicates, engine.workers, dict(state.slots), ""
+                    )
                     yield self._took(server, start)
                 while state.pending or state.training:
                     record = self._heard(server, session.next())
@@ -231,7 +246,7 @@ class Campaign:
             reproduced = state.ranking.digest == self._last_digest
         for decision in [*([state.training] if state.training else []), *state.pending.values()]:
             server.start(decision)
-        yield Resumed(len(state.outcomes), again, reproduced)
+        yield Resumed(len(state.outcomes), again, reproduced, server.session.engine.workers, dict(state.slots))
         for command in commands:
             yield self._commanded(server, command)
 
@@ -263,12 +278,25 @@ class Campaign:
             if command not in ("pause", "resume", "stop"):
                 raise ValueError(f"a campaign understands 'pause', 'resume', 'stop' and dicts, got {command!r}")
         else:
-            command = checked(command)
+            command = self._understood(command)
         with self._lock:
             if self._session is None:
                 self._early.append(command)
             else:
                 self._session.send(command)
+
+    def _understood(self, command: Any) -> dict[str, Any]:
+        command = checked(command)
+        ((word, what),) = command.items()
+        if word not in CANDIDATE:
+            return command
+        what = what if self._written is None else self._written(what)
+        if word == "inject":
+            try:  # now, and not when the next model needs them
+                self.surrogate.features([what])
+            except Exception as error:
+                raise ValueError(f"{what!r} has no features for a model to learn from: {error}") from error
+        return {word: what}
 
     def state_dict(self) -> dict[str, Any]:
         """The log so far, as plain data."""
@@ -290,7 +318,7 @@ class Campaign:
         events, state = self._events(records), self._fresh()
         self._last_digest = read(state, events)
         self._log, self._state = events, state
-        asked = [record["command"] for record in records if record["kind"] == "Command"]
+        asked = [self._understood(record["command"]) for record in records if record["kind"] == "Command"]
         for record in records:
             if record["kind"] in ("Steered", "Refused") and record["command"] in asked:
                 asked.remove(record["command"])

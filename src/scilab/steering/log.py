@@ -28,7 +28,7 @@ def event(record: Mapping[str, Any]) -> Any:
         return None
     values = {field.name: record[field.name] for field in fields(kind) if field.name in record}
     then = tuple(_decision(each) for each in values.pop("then", ()))
-    if kind is Learned:
+    if "top" in values:
         values["top"] = tuple(map(tuple, values["top"]))
     return kind(**values, then=then)
 
@@ -55,13 +55,18 @@ def take(state: State, happened: Any, policy: Any, mean: Any = None, std: Any = 
         state.decided(decision)
     if isinstance(happened, Learned):
         return replace(happened, ranking=state.ranking.digest, top=top(state), then=then)
-    if isinstance(happened, Steered | CampaignStarted):
+    if isinstance(happened, Steered):
+        now = {"slots": dict(state.slots), "hits": state.hits}
+        return replace(happened, ranking=state.ranking.digest, top=top(state), then=then, **now)
+    if isinstance(happened, CampaignStarted):
         return replace(happened, ranking=state.ranking.digest, then=then)
     return replace(happened, then=then) if then else happened
 
 
-def top(state: State, n: int = 8) -> tuple[tuple[str, float, float, float], ...]:
+def top(state: State, n: int = 24) -> tuple[tuple[str, float, float, float], ...]:
     """(candidate, predicted, uncertainty, score) of the first of the queue that have a prediction."""
+    if state.mean is None:
+        return ()
     return tuple(
         (state.candidates[i], float(state.mean[i]), float(state.std[i]), float(state.scores[i]))
         for i in state.ranking.first(n)

@@ -42,11 +42,15 @@ Decision = Simulate | Train
 
 @dataclass(frozen=True, slots=True)
 class CampaignStarted:
-    """`space` different candidates, known by their digest (`duplicates` more were the same as others)."""
+    """`space` different candidates, known by their digest (`duplicates` more were the same as others), on an engine of
+    `workers`; `slots` by pool, to begin with.
+    """
 
     space: int
     digest: str
     duplicates: int
+    workers: int
+    slots: dict[str, int]
     ranking: str
     then: tuple[Decision, ...] = ()
 
@@ -135,10 +139,15 @@ class Learned:
 
 @dataclass(frozen=True, slots=True)
 class Steered:
-    """A person's act has been carried out; `ranking` is the digest of the queue's ranking afterwards."""
+    """A person's act has been carried out; `ranking` is the digest of the queue's ranking afterwards, `top` its first
+    few as in `Learned`, `slots` those of each pool, `hits` those by the threshold.
+    """
 
     command: dict[str, Any]
     ranking: str
+    top: tuple[tuple[str, float, float, float], ...] = ()
+    slots: dict[str, int] | None = None
+    hits: int = 0
     then: tuple[Decision, ...] = ()
 
 
@@ -153,12 +162,15 @@ class Refused:
 @dataclass(frozen=True, slots=True)
 class Resumed:
     """Taken up from a log of `outcomes`; `again` simulations were under way and are run again. `reproduced`: the
-    model of the log, trained anew, ranks the candidates as it did (None: there was none).
+    model of the log, trained anew, ranks the candidates as it did (None: there was none). `workers` and `slots` as in
+    `CampaignStarted`.
     """
 
     outcomes: int
     again: int
     reproduced: bool | None
+    workers: int
+    slots: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,8 @@ class State:
         self.screened: list[tuple[float, int]] = []  # a heap of (-value, index) by the cheap fidelity
         self.surprises: list[float] = []
         self.results = self.trained_on = self.failed = self._hits = 0
+        self.asked = False
+        """Whether a person wants a new model now."""
         self.best: float | None = None
         self.best_index: int | None = None
         self.values: list[float] = []  # those that count, for the hits
@@ -81,8 +83,10 @@ class State:
 
     def due(self) -> bool:
         """Whether a new model should be trained now, slots or not."""
-        if self.training is not None or not (self.left and self._more()) or getattr(self.retrain, "untrained", False):
+        if self.training is not None or not (self.left and self._more()):
             return False
+        if self.asked or getattr(self.retrain, "untrained", False):
+            return self.asked
         return self.results >= self.initial if self.model is None else self.retrain.due(self)
 
     def _more(self) -> bool:
@@ -105,7 +109,7 @@ class State:
         if not (self.due() and self.free("learn")):
             return []
         version = self.model.version + 1 if self.model else 1
-        why = f"{self.results - self.trained_on} new results"
+        why = "asked for" if self.asked else f"{self.results - self.trained_on} new results"
         seed = seed_of(self.seed, "train", version)
         return [Train(version, len(self.outcomes), len(self.candidates), seed, why)]
 
@@ -130,7 +134,7 @@ class State:
     def decided(self, decision: Simulate | Train) -> None:
         """A decision stands."""
         if isinstance(decision, Train):
-            self.training, self.trained_on = decision, self.results
+            self.training, self.trained_on, self.asked = decision, self.results, False
             return
         self.pending[decision.index, decision.fidelity] = decision
         self.scheduled[decision.fidelity] += 1
@@ -259,6 +263,17 @@ class State:
 
     def _steer_drain(self, _: Any) -> None:
         self.budget = self.scheduled[self.full]
+
+    def _steer_retrain(self, _: Any) -> None:
+        if self.training is not None:
+            raise ValueError("a model is being trained already")
+        if self.results == self.trained_on:
+            raise ValueError("nothing has come since the last training that a model could learn from")
+        if not self.slots["learn"]:
+            raise ValueError("learn has no slots; move one there first")
+        if not (self.left and self._more()):
+            raise ValueError("nothing is left that a model could choose")
+        self.asked = True
 
     def _steer_cancel(self, candidate: str) -> None:
         index = self._index(candidate)
