@@ -68,6 +68,7 @@ class VirtualSession:
         self.engine, self.name = engine, name
         self.now = 0.0
         self.paused = False
+        self.pauses: list[tuple[float, float]] = []  # none, in virtual time
         self.closed = False
         self.cache: Counter = Counter()
         self._stopped = False
@@ -179,7 +180,7 @@ class VirtualSession:
         self._calls.pop(number, None)
         self._results.pop(number, None)
         self._fill()
-        return Completion(number, tag, value, failure, Timing(submitted, started, end), "virtual", 1)
+        return Completion(number, tag, value, failure, Timing(submitted, started, end, started, end), "virtual", 1)
 
     def _result(self, number: int) -> tuple[Any, Failure | None]:
         if number not in self._results:

@@ -16,7 +16,18 @@ from .checks import check_slots, named, told
 from .commands import CANDIDATE, POOLS, checked
 from .log import event, plain, read, replay, take
 from .policies import MultiFidelity, Streaming
-from .records import CampaignFinished, CampaignStarted, Evaluated, Failed, Learned, Notice, Refused, Resumed, Steered
+from .records import (
+    CampaignFinished,
+    CampaignStarted,
+    Evaluated,
+    Failed,
+    Learned,
+    Notice,
+    Paused,
+    Refused,
+    Resumed,
+    Steered,
+)
 from .result_cache import ResultCache
 from .retrain import every
 from .state import State
@@ -189,8 +200,13 @@ class Campaign:
                         len(self.space), self.digest, self.duplicates, engine.workers, dict(state.slots), ""
                     )
                     yield self._took(server, start)
+                told = 0
                 while state.pending or state.training:
-                    record = self._heard(server, session.next())
+                    item = session.next()
+                    if len(session.pauses) > told:
+                        yield from (Paused(*each) for each in session.pauses[told:])
+                        told = len(session.pauses)
+                    record = self._heard(server, item)
                     if record is not None:
                         yield record
                 yield self._finished()
@@ -205,7 +221,7 @@ class Campaign:
         lesson = event.lesson
         learned = Learned(
             lesson.decision.version, lesson.samples, lesson.decision.seed, "", (), lesson.train_s, lesson.infer_s,
-            lesson.started, lesson.ended,
+            lesson.started, lesson.ended, tuple(lesson.tasks),
         )  # fmt: skip
         return self._took(server, learned, event.mean, event.std)
 
@@ -213,7 +229,7 @@ class Campaign:
         if command.get("command") == "engine paused":
             return Notice(command["reason"])
         try:
-            record = self._took(server, Steered(command, ""))
+            record = self._took(server, Steered(command, "", at=server.session.now))
         except ValueError as reason:
             return Refused(command, str(reason))
         if "cancel" in command:

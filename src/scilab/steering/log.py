@@ -8,7 +8,7 @@ from typing import Any
 
 from ..planes import Store
 from .learning import examples, fit, in_pieces
-from .records import CampaignStarted, Decision, Evaluated, Failed, Learned, Simulate, Steered, Train
+from .records import CampaignStarted, Decision, Evaluated, Failed, Learned, LearningTask, Simulate, Steered, Train
 from .state import State
 from .task_server import CampaignError
 
@@ -30,6 +30,8 @@ def event(record: Mapping[str, Any]) -> Any:
     then = tuple(_decision(each) for each in values.pop("then", ()))
     if "top" in values:
         values["top"] = tuple(map(tuple, values["top"]))
+    if "tasks" in values:
+        values["tasks"] = tuple(LearningTask(**each) for each in values["tasks"])
     return kind(**values, then=then)
 
 

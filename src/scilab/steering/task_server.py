@@ -13,7 +13,7 @@ import numpy as np
 
 from ..planes import Completion, EngineError, Key
 from .learning import PIECE, examples, fit, predict
-from .records import Evaluated, Failed, Simulate, Train
+from .records import Evaluated, Failed, LearningTask, Simulate, Train
 from .result_cache import ResultCache, identity, result_key
 from .state import State
 
@@ -46,6 +46,7 @@ class Lesson:
     infer_s: float = 0.0
     started: float = 0.0
     ended: float = 0.0
+    tasks: list[LearningTask] = field(default_factory=list)
     left: deque[int] = field(default_factory=deque)
     means: dict[int, np.ndarray] = field(default_factory=dict)
     stds: dict[int, np.ndarray] = field(default_factory=dict)
@@ -116,7 +117,9 @@ class TaskServer:
         del self.numbers[decision.index, decision.fidelity]
         timing = completion.timing
         when = {
-            "submitted": timing.submitted, "started": timing.started, "ended": timing.ended,
+            "submitted": timing.submitted, "sent": timing.sent, "started": timing.started, "ended": timing.ended,
+            "received": timing.received, "heard": self.session.now,
+            "serialized": timing.serialized if any(timing.serialized) else None,
             "worker": completion.worker, "attempts": completion.attempts,
         }  # fmt: skip
         failure = completion.failure
@@ -196,10 +199,15 @@ class TaskServer:
         if completion.failure is not None:
             what = "training" if low is None else "inference"
             raise CampaignError(f"{what} of model {lesson.decision.version} failed: {completion.failure}")
-        lesson.ended = completion.timing.ended
+        timing = completion.timing
+        lesson.ended = timing.ended
+        lesson.tasks.append(LearningTask(
+            "train" if low is None else "infer", timing.submitted, timing.sent, timing.started, timing.ended,
+            timing.received, self.session.now, completion.worker,
+        ))  # fmt: skip
         if low is None:
             lesson.model, lesson.train_s = completion.value
-            lesson.started = completion.timing.started or completion.timing.submitted
+            lesson.started = timing.started or timing.submitted
             for key in self.models:
                 self.store.release(key)
             self.models = [lesson.model] if self.store.holds(lesson.model) else []
