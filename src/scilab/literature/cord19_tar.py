@@ -39,7 +39,8 @@ def metadata(path: Path) -> IO[str]:
             if member.isfile() and Path(member.name).name == cord19.METADATA:
                 return _Text(tar, tar.extractfile(member))
     except _BROKEN as error:
-        raise ValueError(f"{path} is not a whole tar file ({' '.join(str(error).split())}); fetch it again, or give the folder") from error
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} is not a whole tar file ({reason}); fetch it again, or give the folder") from error
     raise ValueError(f"{path} holds no {cord19.METADATA}: it is not a whole release of CORD-19; give the release's tar")
 
 
