@@ -17,28 +17,24 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".doccano"
-# Newer marshmallow and numpy break it.
-PACKAGES = ("doccano==1.8.4", "marshmallow<4", "numpy<2")
+# doccano 1.8.4 and what it needs, as pip resolved it with 'marshmallow<4' 'numpy<2', without which it does not start.
+PACKAGES = Path(__file__).parent / "doccano_packages.txt"
 USERS = {"ada": "first-secret", "grace": "second-secret"}
-# Polls its queue ten times a second, not once, and leaves nothing in its own package's folder.
+# Polls its queue ten times a second, not once.
 SETTINGS = """
 from config.settings.production import *
-CELERY_BROKER_TRANSPORT_OPTIONS = {"polling_interval": 0.1}
-DJANGO_DRF_FILEPOND_UPLOAD_TMP = MEDIA_ROOT + "/arriving"
+from kombu.transport import sqlalchemy
+sqlalchemy.Transport.polling_interval = 0.1
 """
 
 
 def suitable_python():
-    """A Python that doccano 1.8.4 runs on, None if there is none here."""
-    names = ("3.11", "3.10", "3.9")
-    if "%d.%d" % sys.version_info[:2] in names:
+    """A Python 3.11, which doccano 1.8.4 with its pandas 1 runs on; None if there is none here."""
+    if sys.version_info[:2] == (3, 11):
         return sys.executable
-    runs = "import sys, venv; sys.exit('%d.%d' % sys.version_info[:2] not in {names!r})".replace("{names!r}", repr(names))
-    for name in names:
-        found = shutil.which(f"python{name}")
-        if found and subprocess.run([found, "-c", runs], capture_output=True).returncode == 0:
-            return found
-    return None
+    found = shutil.which("python3.11")
+    right = "import ensurepip, sys, venv; sys.exit(sys.version_info[:2] != (3, 11))"
+    return found if found and subprocess.run([found, "-c", right], capture_output=True).returncode == 0 else None
 
 
 def installed():
@@ -47,11 +43,12 @@ def installed():
     python, stamp = FOLDER / "venv" / "bin" / "python", FOLDER / "installed"
     with open(FOLDER / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another test run may be making it
-        if not stamp.exists() or stamp.read_text() != " ".join(PACKAGES):
+        if not stamp.exists() or stamp.read_text() != PACKAGES.read_text():
             run([suitable_python(), "-m", "venv", "--clear", FOLDER / "venv"])
             flags = shlex.split(os.environ.get("PIP_FLAGS", ""))
-            run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *flags, *PACKAGES])
-            stamp.write_text(" ".join(PACKAGES))
+            quiet = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-compile"]
+            run([python, "-m", "pip", "install", *quiet, *flags, "-r", PACKAGES])
+            stamp.write_text(PACKAGES.read_text())
         if not (FOLDER / "home" / "db.sqlite3").exists():
             make_home(python)
     return python
@@ -125,7 +122,7 @@ class DoccanoServer:
 
     def _answers(self):
         try:
-            urllib.request.urlopen(f"{self.url}/v1/health/", timeout=5).close()
+            urllib.request.urlopen(f"{self.url}/v1/me", timeout=5).close()
         except urllib.error.HTTPError:
             return True
         except OSError:

@@ -20,6 +20,7 @@ from typing import Any
 from .doccano_client import ClientServer, DoccanoError, Server
 from .label_store import LabelStore
 from .offsets import grapheme_offsets, utf16_offsets
+from .papers import Problem
 from .spans import Span, overlapping, shown
 from .tasks import Task
 
@@ -27,14 +28,6 @@ FILE_ROWS = 1000
 """doccano reads so many rows at a time; when it fails within a file it begins that file again."""
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#f0e442", "#000000")
 LISTED = 5
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is not as it should be: `where` is a text or a file, `reason` says what and what to do."""
-
-    where: str
-    reason: str
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,8 @@ class Server(Protocol):
 
     def download(self, project: int, folder: Path, approved: bool, wait_s: float) -> Path: ...
 
+    def delete_examples(self, project: int, examples: list[int]) -> None: ...
+
 
 def client_module(name: str) -> ModuleType:
     """A module of doccano-client ("models.project"), imported so that the process's own pydantic stays whole.
@@ -75,19 +77,21 @@ def client_module(name: str) -> ModuleType:
 
 @contextlib.contextmanager
 def _pydantic_1() -> Iterator[None]:
-    """Within: `pydantic` and every `pydantic.x` in sys.modules are those of pydantic.v1."""
+    """Within: `pydantic` and every `pydantic.x` in sys.modules are those of pydantic.v1, and nothing else."""
     importlib.import_module("pydantic.v1")
     own = {name: module for name, module in sys.modules.items() if f"{name}.".startswith("pydantic.")}
-    old = {"pydantic" + name.removeprefix("pydantic.v1"): module for name, module in own.items()
-           if f"{name}.".startswith("pydantic.v1.")}  # fmt: skip
+    # Version 1 imports parts of itself late, by their full name: those names stay.
+    old = {name: module for name, module in own.items() if f"{name}.".startswith("pydantic.v1.")}
+    stand_ins = {"pydantic" + name.removeprefix("pydantic.v1"): module for name, module in old.items()}
     try:
         for name in own:
             del sys.modules[name]
-        sys.modules.update(old)
+        sys.modules.update(stand_ins | old)
         yield
     finally:
         for name in [name for name in sys.modules if f"{name}.".startswith("pydantic.")]:
-            del sys.modules[name]
+            if not f"{name}.".startswith("pydantic.v1."):
+                del sys.modules[name]
         sys.modules.update(own)
 
 
@@ -103,6 +107,7 @@ class ClientServer:
         self._labels = client_module("repositories.label_type").SpanTypeRepository(self._base)
         self._uploads = client_module("repositories.data_upload").DataUploadRepository(self._base)
         self._downloads = client_module("repositories.data_download").DataDownloadRepository(self._base)
+        self._examples = client_module("repositories.example").ExampleRepository(self._base)
         self._tasks = client_module("repositories.task_status").TaskStatusRepository(self._base)
 
     def login(self, username: str, password: str) -> None:
@@ -153,6 +158,10 @@ class ClientServer:
             if done.error:
                 raise DoccanoError(f"{self.url} could not export the project: {done.error}")
             return self._downloads.download(project, number, str(folder))
+
+    def delete_examples(self, project: int, examples: list[int]) -> None:
+        with self._plain("take back what arrived twice"):
+            self._examples.bulk_delete(project, examples)
 
     def _wait(self, number: str, wait_s: float) -> Any:
         until, pause = time.monotonic() + wait_s, 0.05
