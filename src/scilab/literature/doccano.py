@@ -12,14 +12,14 @@ import os
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from .doccano_client import ClientServer, DoccanoError, Server
 from .label_store import LabelStore
-from .offsets import grapheme_offsets, utf16_offsets
+from .offsets import Offsets
 from .papers import Problem
 from .spans import Span, overlapping, shown
 from .tasks import Task
@@ -92,14 +92,14 @@ class Doccano:
         overlaps = found["allow_overlapping"] if found else allow_overlapping
         _check(tasks, overlaps, f"project {project!r}")
         labels = _labels(tasks, labels)
+        unit = _unit(found["grapheme_mode"] if found else grapheme_mode)
+        rows = _rows_to_send(tasks, unit, self.username)
         there = {} if found is None else self._by_uid(self._mine(found))
         if found is None:
             found = self._server.create_project(str(project), allow_overlapping, grapheme_mode)
         known = self._server.labels(found["id"])
         for number, label in enumerate(label for label in labels if label not in known):
             self._server.create_label(found["id"], label, COLORS[(len(known) + number) % len(COLORS)])
-        units = _units(found)
-        rows = {uid: _row(task, uid, units, self.username) for uid, task in _numbered(tasks)}
         new = [row for uid, row in rows.items() if uid not in there]
         told = [each for at in range(0, len(new), FILE_ROWS) for each in self._upload(found, new[at : at + FILE_ROWS])]
         if new:
@@ -126,10 +126,10 @@ class Doccano:
         if found is None:
             raise ValueError(f"{self.url} has no project {project!r} for {self.username}; it has: {self._names()}")
         self.problems = []
-        units = _units(found)
+        unit = _unit(found["grapheme_mode"])
         confirmed = {user: {row["id"] for row in rows} for user, rows in self._export(found, approved=True).items()}
         return {
-            user: [self._task(row, user, row["id"] in confirmed.get(user, ()), units) for row in rows]
+            user: [self._task(row, user, row["id"] in confirmed.get(user, ()), unit) for row in rows]
             for user, rows in self._export(found).items()
         }
 
@@ -204,31 +204,27 @@ class Doccano:
             )
         return kept
 
-    def _task(self, row: dict[str, Any], user: str, confirmed: bool, units: Callable) -> Task:
-        text = row["text"]
-        offsets = units(text)
-        places = {unit: place for place, unit in enumerate(offsets)}
-        spans = []
-        for start, end, label in row["label"]:
-            if start in places and end in places and start < end:
-                spans.append(Span(places[start], places[end], label))
-            else:
-                reason = f"the span {start}-{end} {label!r} of {user} lies outside the text or within a character"
-                self.problems.append(Problem(shown(text), f"{reason}; it was left out: draw it again in doccano"))
+    def _task(self, row: dict[str, Any], user: str, confirmed: bool, unit: str) -> Task:
+        text, spans = row["text"], []
+        offsets = Offsets(text, unit)
+        for each in row["label"]:
+            try:
+                spans += offsets.spans_from([each])
+            except ValueError as error:
+                self.problems.append(Problem(shown(text), f"a span of {user} was left out: {error}; draw it again in doccano"))
         pushed = _pushed(row)
-        meta = {key: value for key, value in row.items() if key not in ("id", "text", "label", "Comments")}
-        task = Task(text, tuple(spans), meta)
         if pushed is None:
-            return Task(task.text, task.spans, meta, "accept" if confirmed else None)
+            meta = {key: value for key, value in row.items() if key not in ("id", "text", "label", "Comments")}
+            return Task(text, tuple(spans), meta, "accept" if confirmed else None)
         original, by = pushed
+        task = Task(text, tuple(spans), original.meta, None, original.extra)
         same = by == user and original.spans == task.spans
-        answer = "accept" if confirmed else original.answer if same else None
-        return Task(text, task.spans, original.meta, answer, original.extra)
+        return replace(task, answer="accept" if confirmed else original.answer if same else None)
 
 
-def _units(project: dict[str, Any]) -> Callable[[str], list[int]]:
-    """The function that gives, for each code point of a text and its end, the offset that doccano has for it."""
-    return grapheme_offsets if project["grapheme_mode"] else utf16_offsets
+def _unit(grapheme_mode: bool) -> str:
+    """What doccano counts places in a text by, see `Offsets`."""
+    return "grapheme" if grapheme_mode else "utf-16"
 
 
 def _numbered(tasks: Sequence[Task]) -> Iterable[tuple[str, Task]]:
@@ -240,12 +236,21 @@ def _numbered(tasks: Sequence[Task]) -> Iterable[tuple[str, Task]]:
         yield f"{digest}-{seen[digest]}", task
 
 
-def _row(task: Task, uid: str, units: Callable[[str], list[int]], username: str) -> dict[str, Any]:
-    offsets = units(task.text)
-    # As text: a number in it would come back rounded to ten digits, a missing one as null.
-    whole = json.dumps({"by": username, "task": task.to_prodigy()}, ensure_ascii=True)
-    label = [[offsets[span.start], offsets[span.end], span.label] for span in task.spans]
-    return {"text": task.text, "label": label, "uid": uid, "scilab": whole}
+def _rows_to_send(tasks: Sequence[Task], unit: str, username: str) -> dict[str, dict[str, Any]]:
+    """{uid: a line of the file}. Raises ValueError for spans that the unit cannot hold, listed."""
+    rows, problems = {}, []
+    for uid, task in _numbered(tasks):
+        # As text: a number in it would come back rounded to ten digits, a missing one as null.
+        whole = json.dumps({"by": username, "task": task.to_prodigy()}, ensure_ascii=True)
+        try:
+            label = Offsets(task.text, unit).spans_to(task.spans)
+        except ValueError as error:
+            problems.append(str(error))
+            continue
+        rows[uid] = {"text": task.text, "label": label, "uid": uid, "scilab": whole}
+    if problems:
+        raise ValueError(f"nothing was sent: {_listed(problems)}. Correct these, or leave them out")
+    return rows
 
 
 def _pushed(row: dict[str, Any]) -> tuple[Task, str] | None:
