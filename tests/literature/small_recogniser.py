@@ -15,7 +15,7 @@ class Found:
 
 
 class ListRecogniser:
-    """Finds `names`; a text that holds `poison` is one it cannot read, `endless` one it never has read; each takes `slow_s`."""
+    """Finds `names`; a text with `poison` in it it cannot read, one with `endless` never ends; each takes `slow_s`."""
 
     labels = ("DRUG",)
 

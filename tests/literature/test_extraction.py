@@ -58,7 +58,8 @@ def test_the_table_is_what_a_plain_reading_finds(undisturbed):
         assert sum(one.score is not None for one in store.mentions(each.key)) == 2
     assert records[0] == ExtractionStarted(records[0].model, records[0].to, 0)
     chunks = [each for each in records if isinstance(each, ChunkFinished)]
-    assert records[-1] == ExtractionFinished(**counts) and counts["papers"] == PAPERS == sum(each.papers for each in chunks)
+    assert records[-1] == ExtractionFinished(**counts)
+    assert counts["papers"] == PAPERS == sum(each.papers for each in chunks)
     assert counts["words"] == sum(len(text.split()) for text in papers()) == chunks[-1].words_read
     assert sum(each.new_molecules for each in chunks) == 5 and len(chunks) > 30
 
@@ -110,9 +111,10 @@ def test_processes_give_the_same_table(undisturbed, tmp_path):
         assert rows(by_processes.result) == undisturbed[1]
         # in the same workers: a paper that never ends, one that raises, a line that is no JSON
         lines = tmp_path / "papers.jsonl"
-        good = [json.dumps({"id": f"good {n}", "text": f"aspirin number {n}"}) for n in range(3)]
-        bad = [json.dumps({"id": "hangs", "text": "ENDLESS aspirin"}), json.dumps({"id": "raises", "text": "POISON aspirin"})]
-        lines.write_text("\n".join([*good, *bad, "{no json", ""]))
+        texts = {f"good {n}": f"aspirin number {n}" for n in range(3)}
+        texts |= {"hangs": "ENDLESS aspirin", "raises": "POISON aspirin"}
+        whole = [json.dumps({"id": id, "text": text}) for id, text in texts.items()]
+        lines.write_text("\n".join([*whole, "{no json", ""]))
         recogniser = ListRecogniser(["aspirin"], poison="POISON", endless="ENDLESS")
         careful = Extraction(
             Corpus.jsonl(lines, id="id"), recogniser, engine=engine, to=tmp_path / "bad.db", timeout_s=1.0

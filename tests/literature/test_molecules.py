@@ -39,7 +39,8 @@ def test_drug_likeness_of_known_molecules():
 
 def test_a_salt_has_its_parent():
     molecules = Molecules()
-    assert molecules.smiles("chloroquine phosphate") == molecules.smiles("chloroquine diphosphate") == table()["chloroquine"]
+    for salt in ("chloroquine phosphate", "chloroquine diphosphate"):
+        assert molecules.smiles(salt) == table()["chloroquine"]
     assert molecules.smiles("hydrogen phosphate") is None
 
 
@@ -53,8 +54,8 @@ def test_screened_before_by_name_or_by_constitution(tmp_path):
         encoding="utf-8",
     )
     molecules = Molecules.screened_in(listed)
-    told = {key: molecules.screened(key) for key in ("fancy-123", "chloroquine", "aspirin", "nameless", "ibuprofen", "x")}
-    assert told == dict(zip(told, [True, True, True, True, False, False], strict=True))
+    assert all(molecules.screened(key) for key in ("fancy-123", "chloroquine", "aspirin", "nameless"))
+    assert [molecules.screened(key) for key in ("ibuprofen", "unheard of")] == [False, False]
     assert molecules.smiles("fancy-123") == "CCN(CC)CCC[C@@H](C)Nc1c2ccc(Cl)cc2ncc1"
     assert Molecules().screened("aspirin") is None
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")

@@ -1,7 +1,12 @@
 """From papers to molecules with a person in the loop: read, label, train, suggest, extract."""
 
 from .corpus import Corpus, part_of
+from .doccano import Doccano, Report
+from .doccano_client import DoccanoError
+from .extraction import Extraction
 from .label_store import Answer, LabelStore, LabelStoreError
+from .molecule_store import Mention, Molecule, MoleculeStore, MoleculeStoreError
+from .molecules import Molecules
 from .papers import Paper, Paragraph, Problem
 from .recogniser import Found, Recogniser
 from .sample import sample_tasks
@@ -13,14 +18,23 @@ from .training import EpochFinished, Training, TrainingStarted
 __all__ = [
     "Answer",
     "Corpus",
+    "Doccano",
+    "DoccanoError",
     "EpochFinished",
+    "Extraction",
     "Found",
     "LabelStore",
     "LabelStoreError",
+    "Mention",
+    "Molecule",
+    "MoleculeStore",
+    "MoleculeStoreError",
+    "Molecules",
     "Paper",
     "Paragraph",
     "Problem",
     "Recogniser",
+    "Report",
     "Scores",
     "Share",
     "Span",
