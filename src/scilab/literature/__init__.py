@@ -1,7 +1,7 @@
 """From papers to molecules with a person in the loop: read, label, train, suggest, extract."""
 
 from .corpus import Corpus, part_of
-from .doccano import Doccano, Report
+from .doccano import Doccano
 from .doccano_client import DoccanoError
 from .extraction import Extraction
 from .label_store import Answer, LabelStore, LabelStoreError
@@ -34,7 +34,6 @@ __all__ = [
     "Paragraph",
     "Problem",
     "Recogniser",
-    "Report",
     "Scores",
     "Share",
     "Span",

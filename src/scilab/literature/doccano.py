@@ -77,8 +77,8 @@ class Doccano:
         Of a `LabelStore` it takes the answers of `annotator`, or all its texts with what was suggested. The spans
         become this user's own: other users see the texts without them. `labels` are those to choose from (default:
         the store's, or those of the spans). `allow_overlapping` and `grapheme_mode` hold for a project that is made.
-        The same text twice is two examples. A text that is there already is not sent again, so that a push that was cut off
-        is simply made again.
+        The same text twice is two examples. A text that is there already is not sent again, so that a push that was
+        cut off is simply made again.
 
         Raises:
             ValueError: spans, texts or labels that doccano would drop or bend, listed; nothing has been sent then.
@@ -198,7 +198,8 @@ class Doccano:
         if missing or told:
             raise DoccanoError(
                 f"of {len(sent)} texts {len(kept)} arrived in {project['name']!r} whole, {len(missing)} did not "
-                f"({_listed(shown(row['text']) for row in missing)}). {self.url} says: {_listed(told) or 'nothing'}. What arrived is as it was given. See the server's log (a full disk?), then push again: only what is "
+                f"({_listed(shown(row['text']) for row in missing)}). {self.url} says: {_listed(told) or 'nothing'}. "
+                "What arrived is as it was given. See the server's log (a full disk?), then push again: only what is "
                 "missing will be sent"
             )
         return kept

@@ -92,9 +92,9 @@ class ExtractionFinished:
 class Extraction:
     """Reads every paper of `corpus` with `recogniser`, and stores who names what where in the SQLite file `to`.
 
-    A paper is read once by each model: the same paper with the same text is skipped by its digest (id, text
-    and date; the model's own digest holds the version of this code), so an extraction that was stopped or killed goes on where it was, and one over a corpus
-    that has grown reads what is new. What a chunk of about `chunk_words` words gave is stored in one transaction. At
+    A paper is read once by each model (its digest and the version of this code): a paper with the same id, text and
+    date is skipped. So an extraction that was stopped or killed goes on where it was, and one over a corpus that has
+    grown reads what is new. What a chunk of about `chunk_words` words gave is stored in one transaction. At
     most two chunks a worker are in memory. The first `scored_mentions` mentions of each molecule are read again for the
     score of the model's beams (for all mentions give a large number; a reading with beams takes a quarter longer).
     `molecules` is a list of molecules screened before: `Molecules`, or the path of a CSV file. `engine` is an `Engine`

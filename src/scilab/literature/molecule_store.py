@@ -55,8 +55,8 @@ class Molecule:
     """One row of the table: a name under its normalised `key`.
 
     `name` is its most frequent printed form, `forms` all of them with their numbers, `rules` what `names.normalised`
-    did to them. `papers` and `mentions` count, `first` and `last` are the earliest and latest dates of those papers ("" if
-    unknown). `score` is the mean of the mentions that were scored, None if none was. `smiles`, `qed` and `lipinski` are
+    did to them. `papers` and `mentions` count, `first` and `last` are the earliest and latest dates of those papers (""
+    if unknown). `score` is the mean of the mentions that were scored, None if none was. `smiles`, `qed` and `lipinski` are
     None where no table knows the structure, `screened` is None without a list of screened molecules.
     """
 
@@ -183,7 +183,8 @@ class MoleculeStore:
         for key in keys:
             rows = self._database.read(
                 "SELECT substr(published, 1, 7) month, count(DISTINCT paper) FROM mentions "
-                "JOIN papers USING (model, paper) WHERE model = ? AND key = ? AND published != '' GROUP BY month ORDER BY month",
+                "JOIN papers USING (model, paper) WHERE model = ? AND key = ? AND published != '' "
+                "GROUP BY month ORDER BY month",
                 (self.model, key),
             )
             found[key] = dict(rows)
@@ -198,9 +199,8 @@ class MoleculeStore:
         ((mentions, molecules),) = self._database.read(
             "SELECT count(*), count(DISTINCT key) FROM mentions WHERE model = ?", model
         )
-        return {
-            "papers": papers, "words": words, "mentions": mentions, "molecules": molecules, "problems": len(self.problems()),
-        }  # fmt: skip
+        found = {"papers": papers, "words": words, "mentions": mentions, "molecules": molecules}
+        return found | {"problems": len(self.problems())}
 
     def problems(self) -> list[Problem]:
         """Papers and files that could not be read, and why."""
