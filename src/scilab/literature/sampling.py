@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from .features import word_shape
 from .recogniser import Found, Recogniser
 from .tasks import Task
 
@@ -109,22 +108,19 @@ def _chosen(
         rated = []
         for each in found:
             name = task.text[each.start : each.end]
-            if any(letter.isalpha() for letter in name) and len(word_shape(name)) <= 8:
+            if any(letter.isalpha() for letter in name):
                 value, why = worth(name, each, known)
                 rated.append((value, name, each.score, why))
         if rated:
             ranked.append((rated, task))
     chosen, asked = [], Counter()
-    # Greedily, with names already asked for in this round worth less: what is asked once need not be asked twice.
     ranked.sort(key=lambda pair: -_rate(*pair, asked)[0])
-    for start in range(0, len(ranked), 1):
+    for rated, task in ranked:
         if len(chosen) == n:
             break
-        rate, best = _rate(*ranked[start], asked)
+        rate, (_, name, score, why) = _rate(rated, task, asked)
         if rate <= 0:
             continue
-        rated, task = ranked[start]
-        _, name, score, why = best
         chosen.append(Suggestion(task, f"“{name}”: {why} (score {score:.2f})", rate, "policy"))
         asked.update({name.lower() for _, name, _, _ in rated})
     return chosen

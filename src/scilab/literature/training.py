@@ -15,20 +15,21 @@ from hashlib import blake2b
 from typing import Any, ClassVar
 
 import torch
-from spacy.training import Example
 
 from .augmentation import augmented, drug_free
 from .calibration import Bin, Calibration, reliability
 from .label_store import LabelStore
 from .lessons import Lesson, lessons, to_doc, without_doubt
-from .network import blank_network, initialise, reseed
+from .network import blank_network, initialise, learn, reseed
 from .optimizer_state import optimizer_of, restore, snapshot
 from .recogniser import Recogniser
 from .scoring import Scores, names, places, score
 from .split import held_out
 from .tasks import Task
 
-LEARNING_RATE, DROPOUT, BATCH_WORDS = 0.002, 0.15, 800
+LEARNING_RATE, DROPOUT = 0.002, 0.15
+FEWEST_WORDS, MOST_WORDS, STEPS = 60, 800, 20
+"""Words in a batch: few labels are learned in smaller ones, so that an epoch has about so many steps."""
 EXCHANGE, STRETCHES = 0.3, 0.5
 
 
@@ -185,19 +186,19 @@ class Training:
 
     def _epoch(self, nlp: Any, optimizer: Any, learned: list[Lesson]) -> EpochFinished | None:
         """One epoch and its record; None if somebody said stop, then nothing of it is kept."""
-        epoch, ner, loss = self._state["epoch"] + 1, nlp.get_pipe("ner"), 0.0
+        epoch, loss = self._state["epoch"] + 1, 0.0
         rng = random.Random(f"{self.seed} epoch {epoch}")
         reseed(nlp, self.seed, epoch)
         began, paused_s = time.monotonic(), 0.0
         made = augmented(learned, rng, exchange=EXCHANGE, stretches=STRETCHES, empty=self._negatives)
         docs = [to_doc(nlp, each)[0] for each in made]
-        for batch in _batches(docs, BATCH_WORDS):
+        size = min(MOST_WORDS, max(FEWEST_WORDS, sum(map(len, docs)) // STEPS))
+        for batch in _batches(docs, size):
             stopped, waited_s = self._asked()
             paused_s += waited_s
             if stopped:
                 return None
-            examples = [Example(nlp.make_doc(doc.text), doc) for doc in batch]
-            loss += ner.update(examples, drop=DROPOUT, sgd=optimizer)["ner"]
+            loss += learn(nlp, batch, optimizer, DROPOUT)
         with nlp.get_pipe("ner").model.use_params(optimizer.averages):
             recogniser = Recogniser(nlp)
             scores = score(recogniser.find, self._dev, self._known) if self._dev else None
@@ -207,7 +208,7 @@ class Training:
                 kept = {"best": epoch, "best_f1": value, "kept": _tensor(recogniser.to_bytes())}
         self._state = {"epoch": epoch, "of": self._of, **kept, **snapshot(nlp, optimizer)}
         seconds = time.monotonic() - began - paused_s
-        return EpochFinished(epoch, float(loss) / len(docs), *_told(scores), best=kept["best"], seconds=seconds)
+        return EpochFinished(epoch, loss / len(docs), *_told(scores), best=kept["best"], seconds=seconds)
 
     def _asked(self) -> tuple[bool, float]:
         """Obey what was sent, waiting while paused: (whether to stop, seconds waited)."""
