@@ -1,10 +1,10 @@
 """Choosing what to label beside labelling at random, by simulated annotators, at equal words read.
 
-Two pools: the sentences of covid-nlp's train_val.csv (70 % by hash; tested on 15 %), each of which holds a drug; and one
-in which three quarters hold none: a quarter of those sentences, stretches between the names of others, and sentences of
-CORD-19 abstracts that were read by hand. Its test is mixed likewise, of other texts. The area under the curve of F1 over
-words read is compared seed by seed; the interval of the mean difference is Student's, 95 %. The first texts are the same
-for both arms. Last line: one JSON object.
+Two pools: the sentences of covid-nlp's train_val.csv (70 % by hash; tested on 15 %), each of which holds a drug; and
+one in which three quarters hold none: a quarter of those sentences, stretches between the names of others, and
+sentences of CORD-19 abstracts that were read by hand. Its test is mixed likewise, of other texts. The area under the
+curve of F1 over words read is compared seed by seed; the interval of the mean difference is Student's, 95 %. The first
+texts are the same for both arms. Last line: one JSON object.
 
     python tests/benchmarks/active_learning.py --data train_val.csv --cord19 metadata.csv [--seeds 5] [--keep FOLDER]
 """
@@ -19,7 +19,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from labelled_sets import drug_free_abstracts, labelled, thirds
+from labelled_sets import drug_free_abstracts, labelled, rounded, thirds
 from metering import machine
 from scipy.stats import t
 
@@ -82,21 +82,11 @@ def main():
         figures[name] = {
             "pool_texts": len(pool), "with_a_drug": sum(bool(task.spans) for task in pool), "test_texts": len(test),
             "area_difference": mean, "area_difference_interval": interval, "by_seed": differences,
-            "f1_at_the_end": {policy: statistics.fmean(each[-1].f1 for each in found) for policy, found in curves.items()},
-            "words_at_the_end": {
-                policy: statistics.fmean(each[-1].words for each in found) for policy, found in curves.items()
-            },
+            "f1_at_the_end": {key: statistics.fmean(each[-1].f1 for each in found) for key, found in curves.items()},
+            "words_read": {key: statistics.fmean(each[-1].words for each in found) for key, found in curves.items()},
         }  # fmt: skip
     figures["cpu_s"] = time.process_time() - began
     print(json.dumps(rounded(figures) | {"machine": machine("spacy", "thinc", "numpy")}))
-
-
-def rounded(value):
-    if isinstance(value, dict):
-        return {key: rounded(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [rounded(each) for each in value]
-    return round(value, 4) if isinstance(value, float) else value
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from scilab.runs import Journal, Run
 
 
 def training(**more):
-    return Training(labelled(48), epochs=4, negatives=("Nothing of the kind was found in April .",), **more)
+    return Training(labelled(40), epochs=3, negatives=("Nothing of the kind was found in April .",), **more)
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +28,9 @@ def undisturbed():
 
 def test_it_learns_and_says_so(undisturbed):
     made, (start, *epochs) = undisturbed
-    assert start.texts + start.dev_texts == 48
+    assert start.texts + start.dev_texts == 40
     assert start.unheld == 0
-    assert [record.epoch for record in epochs] == [1, 2, 3, 4]
+    assert [record.epoch for record in epochs] == [1, 2, 3]
     result = made.result
     best = max(epochs, key=lambda record: record.f1)
     assert result.epoch == best.epoch == epochs[-1].best
@@ -45,7 +45,8 @@ def test_random_numbers_drawn_meanwhile_change_nothing(undisturbed):
     records = []
     for record in again:
         records.append(record)
-        np.random.seed(7)
+        np.random.seed(7)  # noqa: NPY002
+        random.seed(7)
     assert again.result.recogniser.digest == made.result.recogniser.digest
     assert [record.loss for record in records[1:]] == [record.loss for record in told[1:]]
 
@@ -54,14 +55,14 @@ def test_resumed_after_each_epoch_it_gives_the_same_bits(undisturbed):
     made, told = undisturbed
     first = training()
     for record in first:
-        if getattr(record, "epoch", 0) == 3:
+        if getattr(record, "epoch", 0) == 2:
             break
     kept = first.state_dict()
     first.close()
     second = training()
     second.load_state_dict(kept)
     rest = list(second)
-    assert [record.epoch for record in rest] == [4]
+    assert [record.epoch for record in rest] == [3]
     assert rest[0].loss == told[-1].loss
     assert second.result.recogniser.digest == made.result.recogniser.digest
 
@@ -83,7 +84,7 @@ def test_a_run_keeps_it_and_takes_it_up_again(undisturbed, tmp_path):
 
 
 def test_stop_and_pause_are_obeyed_within_an_epoch():
-    made = Training(labelled(400), epochs=1, negatives=())
+    made = Training(labelled(200), epochs=1, negatives=())
     records = iter(made)
     next(records)
     made.send("pause")
@@ -97,7 +98,7 @@ def test_stop_and_pause_are_obeyed_within_an_epoch():
 
 def test_a_state_of_other_labels_is_refused(undisturbed):
     made, _ = undisturbed
-    other = Training(labelled(48, seed=1), epochs=4, negatives=())
+    other = Training(labelled(40, seed=1), epochs=3, negatives=())
     with pytest.raises(ValueError, match="other labels"):
         other.load_state_dict(made.state_dict())
 
@@ -195,7 +196,8 @@ def test_stretches_hold_no_name_and_keep_what_is_missing():
 
 def test_saved_and_loaded_it_finds_the_same(undisturbed, tmp_path):
     recogniser = undisturbed[0].result.recogniser
-    texts = [task.text for task in labelled(40, seed=9)] + ["", "  ", "💊 e\u0301 remdesivir\r\n\u2028 ribavirin", "x" * 3000]
+    odd = ["", "  ", "💊 e\u0301 remdesivir\r\n\u2028 ribavirin", "x" * 3000]
+    texts = [task.text for task in labelled(40, seed=9)] + odd
     loaded = Recogniser.load(recogniser.save(tmp_path / "model"))
     assert loaded.digest == recogniser.digest
     assert loaded.labels == ("DRUG",)
@@ -214,7 +216,7 @@ def test_saved_and_loaded_it_finds_the_same(undisturbed, tmp_path):
 
 def test_one_recogniser_serves_several_threads(undisturbed):
     recogniser = undisturbed[0].result.recogniser
-    texts = [task.text for task in labelled(200, seed=5)]
+    texts = [task.text for task in labelled(60, seed=5)]
     alone = list(recogniser.find(texts, scores=False))
     places = [[(each.start, each.end) for each in spans] for spans in alone]
     seen = []

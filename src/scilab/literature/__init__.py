@@ -1,12 +1,15 @@
 """From papers to molecules with a person in the loop: read, label, train, suggest, extract."""
 
-from .corpus import Corpus, part_of
+from .agreement import Agreement, Difference, Standing, agreements, difference, disagreements, standings
+from .corpus import Corpus
+from .covid_nlp import ScreenedMolecule, labelled_sentences, screened_molecules
 from .label_store import Answer, LabelStore, LabelStoreError
 from .papers import Paper, Paragraph, Problem
 from .recogniser import Found, Recogniser
 from .sample import sample_tasks
 from .sampling import POLICIES, Suggestion, next_texts
 from .scoring import Scores, Share, score
+from .simulated_annotator import SimulatedAnnotator
 from .simulation import CurvePoint, area, compared, simulate
 from .spans import Span, check_spans, overlapping, snap
 from .tasks import Task
@@ -14,9 +17,11 @@ from .training import EpochFinished, Training, TrainingStarted
 
 __all__ = [
     "POLICIES",
+    "Agreement",
     "Answer",
     "Corpus",
     "CurvePoint",
+    "Difference",
     "EpochFinished",
     "Found",
     "LabelStore",
@@ -26,20 +31,28 @@ __all__ = [
     "Problem",
     "Recogniser",
     "Scores",
+    "ScreenedMolecule",
     "Share",
+    "SimulatedAnnotator",
     "Span",
+    "Standing",
     "Suggestion",
     "Task",
     "Training",
     "TrainingStarted",
+    "agreements",
     "area",
     "check_spans",
     "compared",
+    "difference",
+    "disagreements",
+    "labelled_sentences",
     "next_texts",
     "overlapping",
-    "part_of",
     "sample_tasks",
     "score",
+    "screened_molecules",
     "simulate",
     "snap",
+    "standings",
 ]

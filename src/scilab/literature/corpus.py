@@ -82,14 +82,15 @@ class Corpus:
     @property
     def digest(self) -> str:
         """Changes when the files do, as far as their names, sizes and times tell; 32 hex digits."""
-        return blake2b(f"{sorted(self.settings.items())!r}\0{self.source.digest()}".encode(), digest_size=16).hexdigest()
+        facts = f"{sorted(self.settings.items())!r}\0{self.source.digest()}"
+        return blake2b(facts.encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
     def __iter__(self) -> Iterator[Paper]:
         self.problems, self.dropped = problems, dropped = [], {"papers": 0, "paragraphs": 0}
         papers, texts = Seen(), Seen()
         for paper in self.source.papers(problems):
-            # No `any`: every key is noted, so that a third copy is known by whichever it shares.
-            if sum([not papers.add(key) for key in (f"id {paper.paper_id}", *paper.keys)]):
+            # No `any`: every name is noted, so that a third copy is known by whichever it shares.
+            if sum([not papers.add(name) for name in paper.names]):
                 dropped["papers"] += 1
                 continue
             kept = []
@@ -109,24 +110,6 @@ class Corpus:
 
     def __repr__(self) -> str:
         return f"<Corpus {', '.join(f'{key}={value!r}' for key, value in self.settings.items())}>"
-
-
-def part_of(paper_id: str, shares: Mapping[str, float], seed: int = 0) -> str:
-    """Which part a paper falls into, by a hash of its id: the same in every run and whatever else is in the corpus.
-
-    `shares` are the parts' shares of all papers, such as {"train": 0.7, "dev": 0.15, "test": 0.15}.
-
-    Raises:
-        ValueError: the shares are not positive or do not add up to 1.
-    """
-    if not shares or min(shares.values()) <= 0 or abs(sum(shares.values()) - 1) > 1e-9:
-        raise ValueError(f"the parts' shares are positive and add up to 1, got {dict(shares)}")
-    place = int.from_bytes(blake2b(f"{seed}\0{paper_id}".encode(), digest_size=8).digest()) / 2**64
-    for part, share in shares.items():
-        if place < share:
-            return part
-        place -= share
-    return part
 
 
 def _cut(paragraphs: Iterable[Paragraph]) -> Iterator[Paragraph]:

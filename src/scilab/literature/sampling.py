@@ -50,8 +50,10 @@ def next_texts(
     if not isinstance(n, int) or isinstance(n, bool) or n < 1:
         raise ValueError(f"n is how many texts to suggest, a whole number from 1; got {n!r}")
     if not 0 < random_share <= 1:
-        raise ValueError(f"random_share is a share above 0 (without random texts nobody knows what the policy is worth) "
-                         f"and at most 1; got {random_share!r}")  # fmt: skip
+        raise ValueError(
+            "random_share is above 0 (without random texts nobody knows what the policy is worth) and at most 1; "
+            f"got {random_share!r}"
+        )
     labelled = list(labelled)
     known = {task.text for task in labelled}
     fresh = list({task.text: task for task in pool if task.text not in known}.values())
@@ -90,7 +92,7 @@ def _uncertain(name: str, found: Found, known: Counter) -> tuple[float, str]:
 
 def _new_names(name: str, found: Found, known: Counter) -> tuple[float, str]:
     """Uncertainty, weighted by how rarely the name was labelled before."""
-    worth, why = _uncertain(name, found, known)
+    worth, _ = _uncertain(name, found, known)
     times = known[name.lower()]
     return (worth + 0.25 * found.score) / (1 + times), "a new name" if not times else f"labelled {times} times before"
 
