@@ -27,6 +27,7 @@ from thinc.api import NumpyOps
 
 from scilab.literature import Span, Training, sample_tasks, score
 from scilab.literature.augmentation import drug_free
+from scilab.literature.features import drug_names
 from scilab.literature.scoring import Share, interval, names
 
 EPOCHS = 6
@@ -77,8 +78,9 @@ def ours(train, dev, seed):
     return training.result
 
 
-def counts(scores, free, cpu_s):
+def counts(scores, unlisted, free, cpu_s):
     return {
+        "unlisted": [unlisted.unseen.hits, unlisted.unseen.of],
         "counts": [scores.right, scores.found, scores.true],
         "unseen": [scores.unseen.hits, scores.unseen.of],
         "false": free.false_free, "words": free.words_free, "cpu_s": cpu_s,
@@ -97,7 +99,8 @@ def one_seed(seed, parts, free):
     for name, find, seconds in (
         ("blank", blank.find, middle - began), ("ours", result.recogniser.find, ended - middle)
     ):  # fmt: skip
-        figures[name] = counts(score(find, test, known), score(find, free), seconds)
+        unlisted = score(find, test, known | drug_names())  # names that neither training nor the gazetteer has
+        figures[name] = counts(score(find, test, known), unlisted, score(find, free), seconds)
     return figures
 
 
@@ -118,12 +121,14 @@ def summary(seeds):
     figures = {"seeds": len(seeds), "test_texts": ours.shape[1], "epochs": EPOCHS}
     for name, counts, drawn_f1 in (("ours", ours, first), ("blank", blank, second)):
         hits, of = (sum(each[name]["unseen"][n] for each in seeds) for n in (0, 1))
+        unlisted = [sum(each[name]["unlisted"][n] for each in seeds) for n in (0, 1)]
         unseen = Share(round(hits / len(seeds)), of // len(seeds))  # seeds share their texts: no more names than these
         words = sum(each[name]["words"] for each in seeds)
         figures[name] = {
             "f1": f1(counts), "f1_interval": interval(drawn_f1),
             "f1_by_seed": [f1(np.array(each[name]["counts"])) for each in seeds],
             "precision": counts[0].sum() / counts[1].sum(), "recall": counts[0].sum() / counts[2].sum(),
+            "unlisted_recall": unlisted[0] / max(1, unlisted[1]), "unlisted_names": unlisted[1] // len(seeds),
             "unseen_recall": hits / of, "unseen_interval": unseen.interval, "unseen_names": unseen.of,
             "false_per_1000_words": 1000 * sum(each[name]["false"] for each in seeds) / words,
             "drug_free_words": words // len(seeds), "training_cpu_s": max(each[name]["cpu_s"] for each in seeds),

@@ -122,6 +122,16 @@ def test_the_dev_texts_are_frozen_by_paper():
     assert any(not task.spans for task in many._dev)
 
 
+def test_without_spans_to_judge_by_the_last_epoch_is_kept():
+    tasks = labelled(16)
+    for dev in ([], [task for task in labelled(40, seed=3) if not task.spans][:2]):
+        made = Training(tasks, dev=dev, epochs=2, negatives=())
+        told = list(made)
+        assert [record.best for record in told[1:]] == [1, 2]
+        assert made.result.epoch == 2
+        assert (made.result.dev is None) == (not dev)
+
+
 def test_a_store_is_learned_from(tmp_path):
     with LabelStore(tmp_path / "labels.db", labels=["DRUG"]) as store:
         tasks = labelled(30)
