@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from .doccano_client import ClientServer, DoccanoError, Server
-from .doccano_rows import check, checked_labels, content, listed, pushed, read_rows, rows_to_send, unit_of
+from .doccano_rows import Unit, check, checked_labels, content, listed, pushed, read_rows, rows_to_send, unit_of
 from .label_store import LabelStore
-from .offsets import Offsets
+from .offsets import from_units
 from .papers import Problem
 from .spans import shown
 from .tasks import Task
@@ -205,12 +205,12 @@ class Doccano:
             )
         return kept
 
-    def _task(self, row: dict[str, Any], user: str, confirmed: bool, unit: str) -> Task:
+    def _task(self, row: dict[str, Any], user: str, confirmed: bool, unit: Unit) -> Task:
         text, spans = row["text"], []
-        offsets = Offsets(text, unit)
+        offsets = unit(text)
         for each in row["label"]:
             try:
-                spans += offsets.spans_from([each])
+                spans += from_units(text, [each], offsets)
             except ValueError as error:
                 reason = f"a span of {user} was left out: {error}; draw it again in doccano"
                 self.problems.append(Problem(shown(text), reason))

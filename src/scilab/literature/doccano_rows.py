@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from typing import Any
 
 from .doccano_client import DoccanoError
-from .offsets import Offsets
+from .offsets import grapheme_offsets, in_units, utf16_offsets
 from .spans import overlapping, shown
 from .tasks import Task
 
@@ -16,9 +16,13 @@ LISTED = 5
 """How many of many problems a message names."""
 
 
-def unit_of(grapheme_mode: bool) -> str:
-    """What doccano counts places in a text by, see `Offsets`."""
-    return "grapheme" if grapheme_mode else "utf-16"
+Unit = Callable[[str], Sequence[int | None]]
+"""Of a text, the offset that doccano has for each code point and the end, see `offsets`."""
+
+
+def unit_of(grapheme_mode: bool) -> Unit:
+    """What doccano counts places in a text by."""
+    return grapheme_offsets if grapheme_mode else utf16_offsets
 
 
 def _numbered(tasks: Sequence[Task]) -> Iterable[tuple[str, Task]]:
@@ -30,14 +34,14 @@ def _numbered(tasks: Sequence[Task]) -> Iterable[tuple[str, Task]]:
         yield f"{digest}-{seen[digest]}", task
 
 
-def rows_to_send(tasks: Sequence[Task], unit: str, username: str) -> dict[str, dict[str, Any]]:
+def rows_to_send(tasks: Sequence[Task], unit: Unit, username: str) -> dict[str, dict[str, Any]]:
     """{uid: a line of the file}. Raises ValueError for spans that the unit cannot hold, listed."""
     rows, problems = {}, []
     for uid, task in _numbered(tasks):
         # As text: a number in it would come back rounded to ten digits, a missing one as null.
         whole = json.dumps({"by": username, "task": task.to_prodigy()}, ensure_ascii=True)
         try:
-            label = Offsets(task.text, unit).spans_to(task.spans)
+            label = in_units(task.text, task.spans, unit(task.text))
         except ValueError as error:
             problems.append(str(error))
             continue
