@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
@@ -23,8 +24,8 @@ from .reading import read_papers, score_sentences
 
 AHEAD = 2
 """Chunks under way for each worker: one is read while the next waits beside it, and no more are held in memory."""
-TRIM_EVERY = 20
-"""Chunks after which memory that is free is given back to the system."""
+TIDY_EVERY = 40
+"""Chunks after which memory is given back to the system."""
 SCORED_TOGETHER = 400
 """Sentences in a task that scores."""
 
@@ -258,7 +259,7 @@ class _Reading:
         ]  # fmt: skip
         mentions, new = self.store.add(read, self.extraction.molecules)
         words = sum(count for _, _, count, _ in read)
-        if self.chunks % TRIM_EVERY == 0:
+        if self.chunks % TIDY_EVERY == 0:
             _give_back()
         self.chunks, self.papers, self.words = self.chunks + 1, self.papers + len(read), self.words + words
         yield ChunkFinished(
@@ -276,10 +277,10 @@ class _Reading:
 
 
 def _give_back() -> None:
-    """Return what malloc holds of chunks long gone: between the threads' arenas it would grow by some MB a million words.
-
-    GNU's C library can; elsewhere this does nothing.
+    """Free what finished tasks leave behind: Parsl's records of them, with all their texts, are cycles, and in a process
+    with as many objects as spaCy's Python itself collects those too rarely. GNU's C library then returns the memory.
     """
+    gc.collect()
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)
 
