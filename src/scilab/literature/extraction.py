@@ -277,8 +277,8 @@ class _Reading:
 
 
 def _give_back() -> None:
-    """Free what finished tasks leave behind: Parsl's records of them, with all their texts, are cycles, and in a process
-    with as many objects as spaCy's Python itself collects those too rarely. GNU's C library then returns the memory.
+    """Free what finished tasks leave behind: Parsl's records of them, with all their texts, are cycles, and among as
+    many objects as spaCy has Python collects those too rarely. GNU's C library then returns the memory.
     """
     gc.collect()
     with contextlib.suppress(AttributeError, OSError):
