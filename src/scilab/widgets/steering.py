@@ -17,6 +17,7 @@ from .words import ACTIVE
 ABOUT = {"quantity": "value", "unit": "", "drawn": True}  # of a campaign that was built in code
 CPU_S = {"4": 0.02, "5": 0.04, "6": 0.07, "7": 0.11}  # of one simulation on one 2.9 GHz core (measured; an estimate)
 SPACE_S = {"4": 0.3, "5": 1.5, "6": 9.0, "7": 90.0}  # until all molecules are enumerated
+IMPROVEMENT = "expected improvement"
 LOOKED = 60  # of the journal's newest runs, for one to compare with
 ARM = 20  # simulations that an unguided search must have made to stand for chance
 
@@ -49,6 +50,13 @@ class SteeringWidget(Panel):
                 "slots": {pool: given[pool] for pool in ("simulate", "learn")},
                 "acquisition": {"name": given["acquisition"], "weight": given["weight"]}, "values": given,
                 **{key: given[key] for key in ("budget", "threshold", "maximize", "engine")}}
+
+    def do_set(self, values: Mapping) -> None:
+        """Type values into fields; a margin is no weight, so with another acquisition comes its usual one."""
+        new, old = values.get("acquisition"), self._typed.get("acquisition", "ucb")
+        if new is not None and (new == IMPROVEMENT) != (old == IMPROVEMENT):
+            values = {"weight": 0.0 if new == IMPROVEMENT else 1.0, **values}
+        super().do_set(values)
 
     def begin(self, settings: Mapping) -> dict:
         return steering_picture.begin(settings, _about(settings), self._arm(settings))
@@ -134,7 +142,7 @@ class SteeringWidget(Panel):
             if run.kind != self.kind or run.done < max(ARM, best.done if best else 0) or run.status in ACTIVE:
                 continue
             theirs, shown = run.settings, self._run is not None and run.id == self._run.id
-            same = theirs["space"].get("digest") == space and theirs["simulator"] == settings["simulator"]
+            same = theirs["space"].get("digest") == space and _computes(theirs) == _computes(settings)
             if same and theirs["retrain"].get("untrained") and not shown:
                 best = run
         if best is None:
@@ -153,6 +161,11 @@ def _about(settings: Mapping) -> dict:
         return ABOUT
     about = APPLICATIONS[name]
     return {"quantity": about.quantity, "unit": about.unit, "drawn": about.drawn}
+
+
+def _computes(settings: Mapping) -> str:
+    """The simulator that counts, as `settings` tell it; its usual method goes without saying."""
+    return list(settings["simulator"].values())[-1].replace("(method='GFN2')", "")
 
 
 def _count(values: Mapping) -> int | None:

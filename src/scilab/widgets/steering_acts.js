@@ -15,10 +15,16 @@ function labelled(text, control, ...more) {
 export function acts(host, ask) {
   const tell = (command) => ask("command", { command });
   const button = (label, title, onclick) => h("button", { type: "button", title, onclick }, label);
-  const changed = () => tell({ acquisition: { name: name.value, weight: Number(weight.value) || 0 } });
-  const name = h("select", { title: "What a prediction is worth, from the next decision on", onchange: changed },
+  const changed = (usual) => tell({ acquisition: { name: name.value, weight: usual ?? (Number(weight.value) || 0) } });
+  let before = "";
+  const switched = () => { // a margin is no weight
+    const usual = name.value === "expected improvement" ? 0 : before === "expected improvement" ? 1 : undefined;
+    before = name.value;
+    changed(usual);
+  };
+  const name = h("select", { title: "What a prediction is worth, from the next decision on", onchange: switched },
     Object.entries(ACQUISITIONS).map(([value, label]) => h("option", { value }, label)));
-  const weight = h("input", { type: "number", min: 0, step: "any", onchange: changed,
+  const weight = h("input", { type: "number", min: 0, step: "any", onchange: () => changed(),
     title: "Of the uncertainty (upper bound, Thompson), or the margin (improvement)" });
   const threshold = h("input", { type: "number", step: "any", title: "A value beyond it is a hit",
     onchange: () => { if (threshold.value !== "") tell({ threshold: Number(threshold.value) }); } });
@@ -54,6 +60,7 @@ export function acts(host, ask) {
     if (!on) return;
     const busy = host.getRootNode().activeElement;
     const values = [[name, live.acquisition.name], [weight, live.acquisition.weight ?? 1], [threshold, live.threshold ?? ""], [budget, live.budget]];
+    before = live.acquisition.name;
     for (const [input, value] of values) if (busy !== input) input.value = value;
     weight.disabled = WEIGHTLESS.includes(live.acquisition.name);
     unit.textContent = of;

@@ -25,7 +25,8 @@ def script(values: Mapping) -> str:
         full = f"partial(ionization_potential, method={given['method']!r})"
     simulator, imported = full, [reader, "ionization_potential"]
     if given["policy"] == "multifidelity":
-        simulator = f"{{'cheap': {full.replace('ionization', 'quick_ionization', 1)}, 'full': {full}}}"
+        cheap = full.replace("ionization", "quick_ionization", 1)
+        simulator = f"{{\n        'cheap': {cheap},\n        'full': {full},\n    }}"
         imported.append("quick_ionization_potential")
     if given["retrain"] == "never":
         retrain = made("never", "untrained=True")
@@ -45,7 +46,7 @@ def script(values: Mapping) -> str:
     engine = repr(given["engine"])
     if given["learn_engine"]:
         engine = repr({"simulate": given["engine"], "learn": given["learn_engine"]})
-    said = [f"{name}={given[name]!r}" for name, usual in (("maximize", True), ("retries", 0), ("timeout_s", None))
+    said = [f"{name}={given[name]:g}" if name == "timeout_s" else f"{name}={given[name]!r}" for name, usual in (("maximize", True), ("retries", 0), ("timeout_s", None))
             if given[name] != usual]
     if given["cache"]:
         said.append(f"cache={made('ResultCache', repr(given['cache']))}")
