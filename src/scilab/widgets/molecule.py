@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 WIDE, HIGH = 150, 100
-INK = (0.25, 0.25, 0.25)  # becomes the page's own colour of text
-ATOMS = {7: (0, 0.447, 0.698), 8: (0.835, 0.369, 0), 9: (0, 0.62, 0.451)}  # N, O, F of Okabe and Ito
+INK = "#404040"  # becomes the page's own colour of text
+ATOMS = {7: "#0072B2", 8: "#D55E00", 9: "#009E73"}  # N, O, F in Okabe's and Ito's blue, vermilion and green
 
 
 @lru_cache(maxsize=2000)
@@ -22,10 +22,14 @@ def drawn(smiles: str) -> str:
     drawer = rdMolDraw2D.MolDraw2DSVG(WIDE, HIGH)
     options = drawer.drawOptions()
     options.clearBackground = False
-    options.setAtomPalette({-1: INK, **ATOMS})
+    options.setAtomPalette({-1: _rgb(INK), **{number: _rgb(colour) for number, colour in ATOMS.items()}})
     options.bondLineWidth, options.fixedBondLength, options.padding = 1.6, 26, 0.08
     options.explicitMethyl = molecule.GetNumHeavyAtoms() < 3  # one line alone would not be read as a molecule
     rdMolDraw2D.PrepareAndDrawMolecule(drawer, molecule)
     drawer.FinishDrawing()
     svg = drawer.GetDrawingText()
-    return svg[svg.index("<svg"):].replace("#3F3F3F", "currentColor").replace("#404040", "currentColor")
+    return svg[svg.index("<svg"):].replace(INK, "currentColor")
+
+
+def _rgb(colour: str) -> tuple[float, ...]:
+    return tuple((int(colour[at:at + 2], 16) + 0.5) / 255 for at in (1, 3, 5))  # RDKit rounds down

@@ -46,8 +46,9 @@ def script(values: Mapping) -> str:
     engine = repr(given["engine"])
     if given["learn_engine"]:
         engine = repr({"simulate": given["engine"], "learn": given["learn_engine"]})
-    said = [f"{name}={given[name]:g}" if name == "timeout_s" else f"{name}={given[name]!r}" for name, usual in (("maximize", True), ("retries", 0), ("timeout_s", None))
-            if given[name] != usual]
+    said = [f"{name}={given[name]!r}" for name, usual in (("maximize", True), ("retries", 0)) if given[name] != usual]
+    if given["timeout_s"] is not None:
+        said.append(f"timeout_s={given['timeout_s']:g}")
     if given["cache"]:
         said.append(f"cache={made('ResultCache', repr(given['cache']))}")
     if said:
