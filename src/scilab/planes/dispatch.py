@@ -55,8 +55,11 @@ class Dispatch:
             if self.state in ("failed", "closed"):
                 raise EngineError(self.error or f"{self.name} is closed; make a new engine")
             backlog = task.session.backlog
-            place = next((i for i, other in enumerate(backlog) if task.ahead and not other.ahead), len(backlog))
-            backlog.insert(place, task)
+            if task.ahead:
+                place = next((i for i, other in enumerate(backlog) if not other.ahead), len(backlog))
+                backlog.insert(place, task)
+            else:
+                backlog.append(task)
         self.pump()
 
     def pump(self) -> None:
@@ -137,7 +140,8 @@ class Dispatch:
         # The data plane is made when first used: an engine without one need not import it.
         if edges:
             self.store.add_edges(edges)
-        task.session.cache.update(hits=report.hits, misses=report.misses)
+        if report.hits or report.misses:
+            task.session.cache.update(hits=report.hits, misses=report.misses)
         if report.failure is not None:
             failure = Failure(*report.failure)
             if failure.kind in ("raised", "timeout") and task.may_try_again:

@@ -108,17 +108,18 @@ def _parts(key: Any) -> tuple:
 
 def start_counting() -> None:
     """Begin a task: what it reads and writes is counted from here."""
-    _task.edges, _task.created = Counter(), []
+    _task.edges, _task.created = {}, []
 
 
 def counted() -> tuple[tuple, tuple]:
     """What the task moved, as ((edge, bytes), …), and the keys it made at addresses not reserved before."""
-    return tuple(getattr(_task, "edges", Counter()).items()), tuple(getattr(_task, "created", ()))
+    edges, created = getattr(_task, "edges", None), getattr(_task, "created", None)
+    return tuple(edges.items()) if edges else (), tuple(created) if created else ()
 
 
 def _count(edge: Any, nbytes: int) -> None:
     if edge is not None and hasattr(_task, "edges"):
-        _task.edges[edge] += nbytes
+        _task.edges[edge] = _task.edges.get(edge, 0) + nbytes
 
 
 def get(key: Key, edge: Any = None, readers: int = 1) -> Any:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from typing import Any
 
-from ..planes import Completion, Stopped, opened
+from ..planes import Stopped, opened
 from .acquisitions import Acquisition, ucb
 from .checks import check_slots, named, told
 from .commands import CANDIDATE, POOLS, checked
@@ -33,6 +33,9 @@ from .retrain import every
 from .state import State
 from .surrogates import Forest
 from .task_server import Lessons, TaskServer
+
+TOGETHER = 64
+"""So many records at most are kept by one transaction."""
 
 
 @dataclass(frozen=True)
@@ -170,12 +173,20 @@ class Campaign:
 
     def __iter__(self) -> Iterator[Any]:
         """Run, from where the log ends."""
+        return self._begun(record for batch in self._run(1) for record in batch)
+
+    def batches(self) -> Iterator[list[Any]]:
+        """As `__iter__`, in lists of records of what had come by then, for who keeps them: no decision waits for a disk
+        while another completion is here already.
+        """
+        return self._begun(self._run(TOGETHER))
+
+    def _begun(self, records: Iterator[Any]) -> Iterator[Any]:
         self._must_rest("iterating again")
-        records = self._run()
         self._records = weakref.ref(records)
         return records
 
-    def _run(self) -> Iterator[Any]:
+    def _run(self, at_most: int) -> Iterator[list[Any]]:
         with contextlib.ExitStack() as clean:
             clean.callback(self._ended)
             engine = clean.enter_context(opened(self._engine))
@@ -194,36 +205,44 @@ class Campaign:
                 self._session = session
             with contextlib.suppress(Stopped):
                 if self._log:
-                    yield from self._resume(server)
+                    yield from ([record] for record in self._resume(server))
                 else:
                     start = CampaignStarted(
                         len(self.space), self.digest, self.duplicates, engine.workers, dict(state.slots), ""
                     )
-                    yield self._took(server, start)
-                told = 0
+                    yield [self._took(server, start)]
                 while state.pending or state.training:
-                    item = session.next()
-                    if len(session.pauses) > told:
-                        yield from (Paused(*each) for each in session.pauses[told:])
-                        told = len(session.pauses)
-                    record = self._heard(server, item)
-                    if record is not None:
-                        yield record
-                yield self._finished()
+                    together, trouble = [], None
+                    try:
+                        item = session.next()
+                        together += (Paused(*session.pauses.pop(0)) for _ in list(session.pauses))
+                        while item is not None:
+                            together += self._heard(server, item)
+                            more = len(together) < at_most and (state.pending or state.training)
+                            item = session.next(0.0) if more else None
+                    except Exception as error:  # what was heard before it is told first
+                        trouble = error
+                    if together:
+                        yield together
+                    if trouble is not None:
+                        raise trouble
+                yield [self._finished()]
 
-    def _heard(self, server: TaskServer, item: Any) -> Any:
-        """A record of what came, None if it was only a part of something."""
+    def _heard(self, server: TaskServer, item: Any) -> list[Any]:
+        """The record of what came, none if it was only a part of something."""
         if isinstance(item, dict):
-            return self._commanded(server, item)
-        event = server.event(item) if isinstance(item, Completion) else None
+            return [self._commanded(server, item)]
+        event = server.event(item)
+        if event is None:
+            return []
         if not isinstance(event, Lessons):
-            return event and self._took(server, event)
+            return [self._took(server, event)]
         lesson = event.lesson
         learned = Learned(
             lesson.decision.version, lesson.samples, lesson.decision.seed, "", (), lesson.train_s, lesson.infer_s,
             lesson.started, lesson.ended, tuple(lesson.tasks),
         )  # fmt: skip
-        return self._took(server, learned, event.mean, event.std)
+        return [self._took(server, learned, event.mean, event.std)]
 
     def _commanded(self, server: TaskServer, command: dict[str, Any]) -> Any:
         if command.get("command") == "engine paused":

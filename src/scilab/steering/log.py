@@ -62,7 +62,9 @@ def take(state: State, happened: Any, policy: Any, mean: Any = None, std: Any = 
         return replace(happened, ranking=state.ranking.digest, top=top(state), then=then, **now)
     if isinstance(happened, CampaignStarted):
         return replace(happened, ranking=state.ranking.digest, then=then)
-    return replace(happened, then=then) if then else happened
+    if then:
+        object.__setattr__(happened, "then", then)  # nobody has been told of it yet; a copy costs as much as a decision
+    return happened
 
 
 def top(state: State, n: int = 24) -> tuple[tuple[str, float, float, float], ...]:
@@ -105,7 +107,7 @@ def replay(state: State, events: Iterable[Any], policy: Any, surrogate: Any, spa
                 more = state.candidates[len(space) : lesson.candidates]
                 model, _ = fit(features, surrogate, more, *examples(state, lesson.rows), lesson.seed, None)
                 mean, std = in_pieces(features, surrogate, more, model, lesson.candidates)
-            found = take(state, logged, policy, mean, std)
+            found = take(state, replace(logged, then=()), policy, mean, std)
             if (found.then, getattr(found, "ranking", "")) != (logged.then, getattr(logged, "ranking", "")):
                 raise CampaignError(f"event {at}, {type(logged).__name__}: decided anew, it differs from the log")
             number += len(logged.then)

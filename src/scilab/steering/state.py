@@ -148,19 +148,20 @@ class State:
 
     def happened(self, event: Any, mean: np.ndarray | None = None, std: np.ndarray | None = None) -> None:
         """An event of the log; a `Learned` comes with its predictions, or without when a log is only read."""
-        if isinstance(event, Evaluated):
+        kind = type(event)
+        if kind is Evaluated:
             self._evaluated(event)
-        elif isinstance(event, Failed):
+        elif kind is Failed:
             self.pending.pop((event.index, event.fidelity), None)
             self.outcomes.append(Outcome(event.index, event.fidelity, None, False))
             self.done[event.fidelity] += 1
             self.failed += 1
-        elif isinstance(event, Learned):
+        elif kind is Learned:
             self.model, self.training = self.training, None
             self.surprises.clear()
             self.predict(mean, std)
             self.rerank()
-        elif isinstance(event, Steered):
+        elif kind is Steered:
             self.steer(event.command)
 
     def _evaluated(self, event: Evaluated) -> None:
