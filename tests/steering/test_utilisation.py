@@ -95,7 +95,7 @@ def test_slots_taken_away_are_a_reason():
     ]
     found = utilisation(log)
     assert rows(found.lanes[0]) == [
-        ("simulate", "b", 0, 2), ("fewer slots than workers", "", 2, 5), ("simulate", "d", 5, 7),
+        ("simulate", "b", 0, 2), ("fewer slots to simulate than workers", "", 2, 5), ("simulate", "d", 5, 7),
         ("nothing was left to start", "", 7, 8)]  # fmt: skip
     assert found.share == (4 + 2 + 4 + 2) / 16
 

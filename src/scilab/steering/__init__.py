@@ -7,6 +7,7 @@ from .result_cache import ResultCache
 from .retrain import every, never, on_drift
 from .surrogates import Ensemble, Forest
 from .task_server import CampaignError
+from .thinker import Thinker, agent, event_responder, result_processor, task_submitter
 
 __all__ = [
     "Acquisition",
@@ -21,12 +22,17 @@ __all__ = [
     "Result",
     "ResultCache",
     "Streaming",
+    "Thinker",
+    "agent",
+    "event_responder",
     "every",
     "expected_improvement",
     "greedy",
     "never",
     "on_drift",
     "random",
+    "result_processor",
+    "task_submitter",
     "thompson",
     "ucb",
 ]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .enumeration import enumerate_molecules
-from .fingerprints import fingerprints
+from .fingerprints import composition
 from .ionization import ionization_potential, quick_ionization_potential
 from .smiles_file import read_smiles
 
@@ -56,6 +56,6 @@ APPLICATIONS = {
         "Molecules of high ionization potential", "ionization potential", "eV", True, 16.5, _molecules,
         lambda values: partial(ionization_potential, method=values["method"]),
         lambda values: partial(quick_ionization_potential, method=values["method"]),
-        fingerprints, lambda text: read_smiles([text])[0],
+        composition, lambda text: read_smiles([text])[0],
     ),
 }  # fmt: skip

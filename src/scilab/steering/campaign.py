@@ -62,8 +62,9 @@ class Campaign:
     simulations and trainings may be under way at once; more simulations than the engine has workers wait at the engine,
     so that no worker waits for a decision. `timeout_s` and `retries` are each simulation's. `engine` is an `Engine`,
     `Sites` (then `sites` names one for each pool), a name such as "threads:2", or a name for each pool, which are then
-    two sites over one data plane. `policy` decides (see `policies`). `written(text)` gives a candidate that a person
-    types as the space writes it, or raises ValueError. `values` are kept for `settings`.
+    two sites over one data plane. `policy` decides (see `policies`), or a class of which each run makes one (see
+    `thinker`). `written(text)` gives a candidate that a person types as the space writes it, or raises ValueError.
+    `values` are kept for `settings`.
 
     Iterate to run: yields the records of `records`, which are also its state: from the records of any moment, a new
     campaign with the same arguments goes on where it was (`load_records`), and `replay` decides it all again.
@@ -123,7 +124,7 @@ class Campaign:
         self.cache, self._engine, self._written, self._values = cache, engine, written, values
         self.digest = blake2b("\0".join(self.space).encode(), digest_size=8).hexdigest()
         self._log: list[Any] = []
-        self._state = self._fresh()
+        self._state, self._decider = self._fresh(), self._thinking()
         self._last_digest = self._state.ranking.digest
         self._lock, self._session, self._early = threading.Lock(), None, []
         self._records = None  # weakly: a loop that is left with `break` ends the run
@@ -134,6 +135,10 @@ class Campaign:
             acquisition=self.acquisition, retrain=self.retrain, initial=self.initial,
             fidelities=tuple(self.simulators), seed=self.seed,
         )  # fmt: skip
+
+    def _thinking(self) -> Any:
+        """The policy; a new one of a class, whose objects may remember what they heard."""
+        return self.policy() if isinstance(self.policy, type) else self.policy
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -257,7 +262,7 @@ class Campaign:
 
     def _took(self, server: TaskServer, happened: Any, mean: Any = None, std: Any = None) -> Any:
         """The state takes an event in, the policy decides, and the decisions are on their way before anybody hears."""
-        record = take(self._state, happened, self.policy, mean, std)
+        record = take(self._state, happened, self._decider, mean, std)
         for decision in record.then:
             server.start(decision)
         self._log.append(record)
@@ -350,9 +355,9 @@ class Campaign:
         """
         self._must_rest("loading a log")
         records = list(records)
-        events, state = self._events(records), self._fresh()
-        self._last_digest = read(state, events)
-        self._log, self._state = events, state
+        events, state, decider = self._events(records), self._fresh(), self._thinking()
+        self._last_digest = read(state, events, decider if isinstance(self.policy, type) else None)
+        self._log, self._state, self._decider = events, state, decider
         asked = [self._understood(record["command"]) for record in records if record["kind"] == "Command"]
         for record in records:
             if record["kind"] in ("Steered", "Refused") and record["command"] in asked:
@@ -373,7 +378,7 @@ class Campaign:
             CampaignError: another decision or ranking than the log has; it says where.
             ValueError: the records are of another space.
         """
-        return replay(self._fresh(), self._events(records), self.policy, self.surrogate, self.space)
+        return replay(self._fresh(), self._events(records), self._thinking(), self.surrogate, self.space)
 
     @property
     def result(self) -> Result:

@@ -33,6 +33,8 @@ def told(function: Any) -> str:
 
 def named(part: Any) -> dict[str, Any]:
     """A part by its class and plain settings."""
+    if isinstance(part, type):
+        return {"name": part.__name__}
     found = {"name": type(part).__name__}
     if is_dataclass(part):
         for name, value in vars(part).items():

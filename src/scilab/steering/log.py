@@ -8,7 +8,18 @@ from typing import Any
 
 from ..planes import Store
 from .learning import examples, fit, in_pieces
-from .records import CampaignStarted, Decision, Evaluated, Failed, Learned, LearningTask, Simulate, Steered, Train
+from .records import (
+    CampaignStarted,
+    Decision,
+    Evaluated,
+    Failed,
+    Learned,
+    LearningTask,
+    Reallocate,
+    Simulate,
+    Steered,
+    Train,
+)
 from .state import State
 from .task_server import CampaignError
 
@@ -36,7 +47,7 @@ def event(record: Mapping[str, Any]) -> Any:
 
 
 def _decision(record: Mapping[str, Any]) -> Decision:
-    return {"simulate": Simulate, "train": Train}[record["what"]](**record)
+    return {"simulate": Simulate, "train": Train, "reallocate": Reallocate}[record["what"]](**record)
 
 
 def take(state: State, happened: Any, policy: Any, mean: Any = None, std: Any = None) -> Any:
@@ -49,6 +60,8 @@ def take(state: State, happened: Any, policy: Any, mean: Any = None, std: Any = 
     state.happened(happened, mean, std)
     try:
         then = tuple(policy.decide(state, happened))
+    except CampaignError:  # it has found its own words
+        raise
     except Exception as error:
         raise CampaignError(f"the policy failed: {type(error).__name__}: {error}") from error
     for decision in then:
@@ -78,11 +91,15 @@ def top(state: State, n: int = 24) -> tuple[tuple[str, float, float, float], ...
     )
 
 
-def read(state: State, events: Iterable[Any]) -> str:
-    """Bring a new state to where the log ends; returns the digest of the ranking then. Models are not made."""
+def read(state: State, events: Iterable[Any], policy: Any = None) -> str:
+    """Bring a new state to where the log ends; returns the digest of the ranking then. Models are not made. A `policy`
+    hears all of it; what it decides is not done again.
+    """
     digest = state.ranking.digest
     for each in events:
         state.happened(each)
+        if policy is not None:
+            policy.decide(state, each)
         for decision in each.then:
             state.decided(decision)
         digest = getattr(each, "ranking", digest)

@@ -24,7 +24,7 @@ DEFAULTS: dict[str, Any] = {
     "initial": 20,
     "surrogate": "forest",
     "trees": 100,
-    "share": 0.33,
+    "share": 1.0,
     "members": 8,
     "hidden": 64,
     "epochs": 150,

@@ -37,7 +37,17 @@ class Train:
     what: str = "train"
 
 
-Decision = Simulate | Train
+@dataclass(frozen=True, slots=True)
+class Reallocate:
+    """Decided: move `n` slots from the pool `source` to the pool `to`."""
+
+    source: str
+    to: str
+    n: int
+    what: str = "reallocate"
+
+
+Decision = Simulate | Train | Reallocate
 
 
 @dataclass(frozen=True, slots=True)

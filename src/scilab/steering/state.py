@@ -18,7 +18,7 @@ import numpy as np
 
 from .acquisitions import Acquisition
 from .ranking import OPEN, Ranking, by_score
-from .records import Evaluated, Failed, Learned, Simulate, Steered, Train
+from .records import Decision, Evaluated, Failed, Learned, Reallocate, Simulate, Steered, Train
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,28 +97,32 @@ class State:
         """Decisions to simulate the next candidates of the queue, at most `n` and no more than the budget allows."""
         fidelity = fidelity or self.full
         n = min(n, self.left) if fidelity == self.full else n
-        return [self._simulate(index, fidelity, self._why(index)) for index in self.ranking.first(n)] if n > 0 else []
+        return [self.simulation(index, fidelity) for index in self.ranking.first(n)] if n > 0 else []
 
     def promoted(self, n: int) -> list[Simulate]:
         """Decisions to simulate in full the `n` best of those that were screened."""
         best = heapq.nsmallest(max(0, min(n, self.left)), self.screened)
-        return [self._simulate(index, self.full, "best of the screened") for _, index in best]
+        return [self.simulation(index, self.full, "best of the screened") for _, index in best]
 
     def train(self) -> list[Train]:
         """The decision to train, if it is due and the pool has a slot; in a list, for a policy to add to."""
         if not (self.due() and self.free("learn")):
             return []
+        return [self.lesson("asked for" if self.asked else f"{self.results - self.trained_on} new results")]
+
+    def lesson(self, why: str) -> Train:
+        """The decision to train on all that is known, whether it is due or not."""
         version = self.model.version + 1 if self.model else 1
-        why = "asked for" if self.asked else f"{self.results - self.trained_on} new results"
-        seed = seed_of(self.seed, "train", version)
-        return [Train(version, len(self.outcomes), len(self.candidates), seed, why)]
+        return Train(version, len(self.outcomes), len(self.candidates), seed_of(self.seed, "train", version), why)
 
     @property
     def hits(self) -> int:
         """Values that count beyond the threshold, 0 without one."""
         return self._hits
 
-    def _simulate(self, index: int, fidelity: str, why: str) -> Simulate:
+    def simulation(self, index: int, fidelity: str, why: str | None = None) -> Simulate:
+        """The decision to simulate this candidate, with what the model says of it."""
+        why = why or self._why(index)
         version, mean, std = 0, None, None
         if self.model is not None and self.mean is not None and index < len(self.mean):
             version, mean, std = self.model.version, float(self.mean[index]), float(self.std[index])
@@ -131,8 +135,12 @@ class State:
 
     # ---- what happens ----------------------------------------------------------------------------------------------
 
-    def decided(self, decision: Simulate | Train) -> None:
+    def decided(self, decision: Decision) -> None:
         """A decision stands."""
+        if isinstance(decision, Reallocate):
+            self.slots[decision.source] -= decision.n
+            self.slots[decision.to] += decision.n
+            return
         if isinstance(decision, Train):
             self.training, self.trained_on, self.asked = decision, self.results, False
             return
@@ -216,22 +224,23 @@ class State:
         ((word, what),) = command.items()
         getattr(self, f"_steer_{word}")(what)
 
-    def _index(self, candidate: str) -> int:
+    def index(self, candidate: str) -> int:
+        """A candidate's number; ValueError if it is none."""
         if candidate not in self.number:
             raise ValueError(f"{candidate!r} is not among the candidates; inject it first")
         return self.number[candidate]
 
     def _steer_pin(self, candidate: str) -> None:
-        self.ranking.pin(self._index(candidate))
+        self.ranking.pin(self.index(candidate))
 
     def _steer_unpin(self, candidate: str) -> None:
-        self.ranking.unpin(self._index(candidate))
+        self.ranking.unpin(self.index(candidate))
 
     def _steer_ban(self, candidate: str) -> None:
-        self.ranking.ban(self._index(candidate))
+        self.ranking.ban(self.index(candidate))
 
     def _steer_unban(self, candidate: str) -> None:
-        self.ranking.unban(self._index(candidate))
+        self.ranking.unban(self.index(candidate))
 
     def _steer_inject(self, candidate: str) -> None:
         if candidate not in self.number:
@@ -277,6 +286,6 @@ class State:
         self.asked = True
 
     def _steer_cancel(self, candidate: str) -> None:
-        index = self._index(candidate)
+        index = self.index(candidate)
         if not any(at == index for at, _ in self.pending):
             raise ValueError(f"{candidate!r} is not being simulated")

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..planes import Completion, EngineError, Key
 from .learning import PIECE, examples, fit, predict
-from .records import Evaluated, Failed, LearningTask, Simulate, Train
+from .records import Decision, Evaluated, Failed, LearningTask, Reallocate, Simulate, Train
 from .result_cache import ResultCache, identity, result_key
 from .state import State
 
@@ -79,8 +79,10 @@ class TaskServer:
         self.space: Key | None = None
         self.models: list[Key] = []
 
-    def start(self, decision: Simulate | Train) -> None:
+    def start(self, decision: Decision) -> None:
         """Send a decision on its way. What the cache knows takes the same way, without being computed."""
+        if isinstance(decision, Reallocate):  # the state has done it
+            return
         if isinstance(decision, Train):
             self._train(decision)
             return

@@ -80,6 +80,8 @@ def tasks(records: Iterable[Any]) -> list[Task]:
             last = lesson[-1] if lesson else None
             found += lesson
         for decision in told.get("then") or ():
+            if decision["what"] == "reallocate":
+                continue
             key = decision["version"] if decision["what"] == "train" else (decision["index"], decision["fidelity"])
             causes[key] = last
     return sorted(found, key=lambda task: task.heard)

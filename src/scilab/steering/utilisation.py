@@ -14,7 +14,7 @@ STARTING = "the engine was starting"
 PAUSED = "paused by people"
 MODEL = "waited for the model"
 OTHERS = "waited for other simulations"
-SLOTS = "fewer slots than workers"
+SLOTS = "fewer slots to simulate than workers"
 RETURNING = "a result was on its way back"
 DECIDING = "the campaign was deciding"
 QUEUED = "a task waited at the engine"
@@ -63,12 +63,12 @@ def utilisation(records: Iterable[Any]) -> Utilisation:
     lanes: list[list[Bar]] = []
     beginnings = [record for record in told if record["kind"] in ("CampaignStarted", "Resumed")]
     pauses = [(record["started"], record["ended"]) for record in told if record["kind"] == "Paused"]
-    moves = [(record["at"], sum(record["slots"].values())) for record in told if record["kind"] == "Steered"]
+    moves = [(record["at"], record["slots"]["simulate"]) for record in told if record["kind"] == "Steered"]
     for stretch, beginning in enumerate(beginnings):
         mine = sorted((task for task in done if task.stretch == stretch), key=lambda task: (task.started, task.ended))
         if not mine:
             continue
-        slots = [(0.0, sum(beginning["slots"].values())), *moves]
+        slots = [(0.0, beginning["slots"]["simulate"]), *moves]
         rows = _rows(mine, beginning["workers"])
         lanes += [[] for _ in range(len(rows) - len(lanes))]
         for lane, row in zip(lanes, rows, strict=False):
