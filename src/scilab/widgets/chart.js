@@ -112,7 +112,8 @@ function draw(spec, width, readout) {
   const beside = styled(spec.references || {}, log).map((one) => ({ ...one, ...QUIET }));
   const seen = [...curves, ...beside].flatMap(({ points }) => points);
   const [right, bottom] = [width - EDGE.right, HEIGHT - EDGE.bottom];
-  const [x0, x1] = range(seen.map(([x]) => x), false);
+  const acts = seen.length ? (spec.marks || []).map(([x]) => x) : []; // what a person did shows at once
+  const [x0, x1] = range([...seen.map(([x]) => x), ...acts], false);
   const [y0, y1] = log ? logRange(seen.map(([, y]) => y)) : range(seen.map(([, y]) => y), true);
   const shown = (value) => number(log ? 10 ** value : value);
   const x = (value) => EDGE.left + ((value - x0) / (x1 - x0)) * (right - EDGE.left);

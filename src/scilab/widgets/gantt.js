@@ -12,7 +12,7 @@ function draw(spec, width, readout) {
   const picture = s("svg", { width, height: bottom + BELOW, role: "img",
     "aria-label": `${spec.title}. ${rows.map((name, i) => `${name} ${share(busy[i])} at work`).join(", ")}.` });
   const from = bars.length ? Math.min(...bars.map((bar) => bar[1])) : 0;
-  const to = bars.length ? Math.max(...bars.map((bar) => bar[1] + bar[2]), from + 1e-9) : 1;
+  const to = bars.length ? Math.max(...bars.map((bar) => bar[1] + bar[2]), ...(spec.marks || []).map(([at]) => at), from + 1e-9) : 1;
   const x = (time) => LEFT + ((time - from) / (to - from)) * (width - LEFT - RIGHT);
   rows.forEach((name, i) => {
     const mine = flows ? bars.filter(([row]) => row === i) : bars; // what is known: see with_round in gantt.py
@@ -27,7 +27,7 @@ function draw(spec, width, readout) {
     picture.append(s("rect", { x: x(began), y: row * ROW + 2, width: Math.max(1, x(began + seconds) - x(began) - (kinds ? 0.6 : 0)),
       height: ROW - 3, ...look }));
   }
-  for (const [at, words] of (spec.marks || []).filter(([time]) => bars.length && time >= from && time <= to)) {
+  for (const [at, words] of (spec.marks || []).filter(([time]) => bars.length && time >= from)) {
     picture.append(s("g", {}, s("title", {}, words), line("scilab-act", x(at), 0, x(at), bottom)));
   }
   for (const time of bars.length ? ticks(from, to, Math.min(8, width / 80)) : []) {

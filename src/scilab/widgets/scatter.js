@@ -26,7 +26,8 @@ export function scatter(host, told) {
     const { points, kinds, height = HIGH } = spec;
     const [right, bottom] = [width - EDGE.right, height - EDGE.bottom];
     const ahead = Object.values(spec.lines || {}).flat().filter(([px]) => Number.isFinite(px)); // a line may go on for ever
-    const [x0, x1] = range([...points, ...(points.length ? [] : ahead)].map(([px]) => px), Boolean(spec.square));
+    const wide = points.length ? [...points, ...(spec.marks || [])] : ahead;
+    const [x0, x1] = range(wide.map(([px]) => px), Boolean(spec.square));
     const [y0, y1] = range([...points, ...ahead].map(([, py]) => py).filter((py) => py !== null), true);
     const x = (value) => EDGE.left + ((value - x0) / (x1 - x0)) * (right - EDGE.left);
     const y = (value) => (value === null ? bottom - 6 : bottom - ((value - y0) / (y1 - y0)) * (bottom - EDGE.top));

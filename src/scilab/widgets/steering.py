@@ -15,7 +15,7 @@ from .steering_script import script
 from .words import ACTIVE
 
 ABOUT = {"quantity": "value", "unit": "", "drawn": True}  # of a campaign that was built in code
-CPU_S = {"4": 0.02, "5": 0.04, "6": 0.07, "7": 0.11}  # of one simulation on one 2.9 GHz core (measured; an estimate)
+CPU_S = {"4": 0.03, "5": 0.06, "6": 0.085, "7": 0.11}  # of one simulation on one 2.9 GHz core (measured; an estimate)
 SPACE_S = {"4": 0.3, "5": 1.5, "6": 9.0, "7": 90.0}  # until all molecules are enumerated
 IMPROVEMENT = "expected improvement"
 LOOKED = 60  # of the journal's newest runs, for one to compare with

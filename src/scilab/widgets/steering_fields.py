@@ -103,7 +103,7 @@ FIELDS = (
            unit="results", help="Results that are looked at for surprise.", only=is_("retrain", "drift")),
     Choice(name="surrogate", label="Surrogate", group="Model", default="forest",
            options=(("forest", "Trees"), ("ensemble", "Networks")), unless=_needs_model,
-           help="What predicts, with an uncertainty, from counts of substructures: extremely randomised trees, or an "
+           help="What predicts, with an uncertainty, from a molecule's composition: extremely randomised trees, or an "
                 "ensemble of small neural networks."),
     Number(name="trees", label="Trees", group="Model", default=100, minimum=1, maximum=10_000, integer=True,
            help="More trees give a smoother uncertainty and take longer.", unless=_needs_model,

@@ -104,6 +104,10 @@ class _Fold:
         if decision["what"] == "train":
             slots["learn"][0] = 1
             return
+        if decision["what"] == "reallocate":
+            slots[decision["source"]][1] -= decision["n"]
+            slots[decision["to"]][1] += decision["n"]
+            return
         slots["simulate"][0] += 1
         candidate = decision["candidate"]
         self.picture["_why"][decision["index"], decision["fidelity"]] = decision["why"]
