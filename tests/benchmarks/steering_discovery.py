@@ -42,7 +42,7 @@ class Known:
                 for smiles, value, flag, error in csv.reader(lines):
                     self.results[smiles] = {"failed": error} if error else {"value": float(value), "flag": flag or None}
         if computed.exists():
-            self.results |= {smiles: result for smiles, result in map(json.loads, computed.read_text().splitlines())}
+            self.results |= dict(map(json.loads, computed.read_text().splitlines()))
 
     def __call__(self, smiles: str) -> dict:
         """As `ionization_potential`, errors too."""

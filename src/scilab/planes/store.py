@@ -34,6 +34,8 @@ class Place:
     uid: str
     connector: str = field(compare=False)
     config: tuple = field(compare=False, repr=False)
+    inline_bytes: int = INLINE_BYTES
+    """Objects whose bytes are fewer travel inside their key."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ def put(address: Address, obj: Any, edge: Any = None) -> Key:
     """
     data = dumps(obj)
     _count(edge, len(data))
-    if len(data) < INLINE_BYTES:
+    if len(data) < address.place.inline_bytes:
         return Key(address.place, address.name, len(data), data)
     connector = _connector(address.place)
     if address.name is None:
@@ -172,12 +174,12 @@ class Store:
     connector, Globus transfer among them).
     """
 
-    def __init__(self, connector: Any) -> None:
+    def __init__(self, connector: Any, inline_bytes: int = INLINE_BYTES) -> None:
         kind = f"{type(connector).__module__}.{type(connector).__qualname__}"
         self._connector = _quick_to_give_up(connector)
         self.unreachable = 0
         """Objects that could not be evicted because their server was gone (and they with it, or left to it)."""
-        self.place = Place(uuid.uuid4().hex, kind, tuple(connector.config().items()))
+        self.place = Place(uuid.uuid4().hex, kind, tuple(connector.config().items()), inline_bytes)
         self._leases: Counter = Counter()
         self._bytes: Counter = Counter()
         self._lock = threading.RLock()
@@ -235,8 +237,11 @@ class Store:
         return cls(connector)
 
     @classmethod
-    def endpoint(cls, endpoints: list[str], proxystore_dir: str | None = None) -> Store:
-        """In ProxyStore endpoints given by their UUIDs; each site runs one (``proxystore-endpoint start``).
+    def endpoint(
+        cls, endpoints: list[str], proxystore_dir: str | None = None, inline_bytes: int = INLINE_BYTES
+    ) -> Store:  # fmt: skip
+        """In ProxyStore endpoints given by their UUIDs; each site runs one (``proxystore-endpoint start``). Objects of
+        fewer than ``inline_bytes`` travel with the tasks, by value.
 
         An endpoint takes objects of 100 MB at most unless its configuration (``storage.max_object_size``) says more.
 
@@ -246,7 +251,7 @@ class Store:
         from proxystore.connectors.endpoint import EndpointConnector
 
         try:
-            return cls(EndpointConnector(endpoints, proxystore_dir))
+            return cls(EndpointConnector(endpoints, proxystore_dir), inline_bytes)
         except Exception as error:
             raise ValueError(
                 f"none of the endpoints {endpoints} answers on this machine ({error}); start one with "
@@ -263,7 +268,7 @@ class Store:
         data = dumps(obj)
         if edge is not None:
             self.add_edges([(edge, len(data))])
-        if len(data) < INLINE_BYTES:
+        if len(data) < self.place.inline_bytes:
             return Key(self.place, None, len(data), data)
         with self._lock:
             self._open()
@@ -277,11 +282,13 @@ class Store:
             self.add_edges([(edge, key.nbytes)])
         return get(key)
 
-    def address(self) -> Address:
-        """Reserve a place, under one lease, for what a task will put there."""
+    def address(self, at_writer: bool = False) -> Address:
+        """Reserve a place, under one lease, for what a task will put there. ``at_writer``, of a data plane with several
+        sites: at the site where the task runs, which is known, and leased, only when the task has ended.
+        """
         with self._lock:
             self._open()
-            if not self._reserves:
+            if not self._reserves or (at_writer and self.kind == "endpoint"):
                 return Address(self.place, None)
             name = _parts(self._connector.new_key())
             self._leases[name] = 1

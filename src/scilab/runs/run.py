@@ -124,7 +124,7 @@ class Run(Shown):
                     **self._given, kind=self.kind, created=self.created, settings=self._settings, total=self.total
                 )
             self._claim, self.status, self._since = claim, "starting", time.monotonic()
-        if hasattr(self.capability, "state_dict"):
+        if hasattr(self.capability, "state_dict") and not hasattr(self.capability, "load_records"):
             # Here and not in the thread: an interpreter that exits in the middle of this import aborts.
             importlib.import_module("torch")
         _unfinished.add(self)

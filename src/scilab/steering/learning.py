@@ -1,4 +1,8 @@
-"""What learning tasks do on their workers: fit a model, put it on the data plane once, predict pieces of the space."""
+"""What learning tasks do on their workers: fit a model, put it on the data plane once, predict pieces of the space.
+
+The data plane counts what they read by two names: "space" (once a worker process) and "model" (once a version and
+process).
+"""
 
 from __future__ import annotations
 
@@ -45,7 +49,7 @@ def predict(space: Key, surrogate: Any, more: Sequence[str], model: Key, low: in
     """(mean, std, seconds) of candidates low … high − 1, in single precision."""
     began = time.perf_counter()
     features = _rows(space, surrogate, more, np.arange(low, high))
-    return (*predicted(cached(get, model), features), time.perf_counter() - began)
+    return (*predicted(cached(get, model, "model"), features), time.perf_counter() - began)
 
 
 def in_pieces(space: Key, surrogate: Any, more: Sequence[str], model: Any, candidates: int) -> tuple:
@@ -79,7 +83,7 @@ def _rows(space: Key, surrogate: Any, more: Sequence[str], rows: np.ndarray) -> 
 
 
 def _matrix(space: Key) -> np.ndarray:
-    features, candidates = get(space)
+    features, candidates = get(space, "space")
     matrix = np.asarray(features(candidates))
     if matrix.ndim != 2 or len(matrix) != len(candidates):
         raise ValueError(f"features gave an array {matrix.shape} for {len(candidates)} candidates; give (n, d)")

@@ -189,7 +189,7 @@ class TaskServer:
             self.space = self.store.put((self.surrogate.features, state.candidates[: self.base]))
         rows, values = examples(state, decision.rows)
         lesson = Lesson(decision, len(rows), state.candidates[self.base : decision.candidates])
-        address = self.store.address()
+        address = self.store.address(at_writer="learn" in self.sites)  # the model stays where it will be read
         number = self.session.submit(
             fit, self.space, self.surrogate, lesson.more, rows, values, decision.seed, address,
             tag=("train", decision.version), uses=self._uses(self.space), outputs=(address,), ahead=True,
