@@ -94,15 +94,17 @@ export function frame(picture, spec, { width, height, x, y, x0, x1, y0, y1, none
   if (none) picture.append(text("scilab-empty-text", across, middle, none, "middle"));
 }
 
-// What a person did, and when. A label that would lie on another goes a row down; in the fourth row there is none.
+// What a person did, and when. A label that would lie on another goes a row down; in the fourth row there is none. One that
+// would leave the plot stands on the left of its line.
 export function marks(picture, spec, { x, x0, x1, bottom }) {
   const ends = [0, 0, 0];
   for (const [at, words] of (spec.marks || []).filter(([px]) => px >= x0 && px <= x1)) {
     const label = words.length > 18 ? `${words.slice(0, 17)}…` : words;
     const row = ends.findIndex((end) => end <= x(at));
-    if (row >= 0) ends[row] = x(at) + 8 + 6 * label.length;
+    const left = x(at) + 6 * label.length > x(x1);
+    if (row >= 0) ends[row] = x(at) + (left ? 3 : 8 + 6 * label.length);
     picture.append(s("g", {}, s("title", {}, words), line("scilab-act", x(at), EDGE.top, x(at), bottom),
-      row < 0 ? "" : text("scilab-tick", x(at) + 3, EDGE.top + 9 + 11 * row, label)));
+      row < 0 ? "" : text("scilab-tick", x(at) + (left ? -3 : 3), EDGE.top + 9 + 11 * row, label, left ? "end" : "start")));
   }
 }
 
