@@ -1,8 +1,9 @@
 """How long a cell takes while a run goes on in the same kernel, everything pinned to one core.
 
 A real kernel launches a federation, or a campaign of real quantum chemistry, from its widget's defaults (long enough to
-outlast the measurement; the campaign retrains after every 20 results), then a person's cells, ``1 + 1``, are executed one after another with a short pause, and their round trips are timed. Last
-line: one JSON object of milliseconds.
+outlast the measurement; the campaign trains a new model after every 20 results), then a person's cells, ``1 + 1``, are
+executed one after another with a short pause, and their round trips are timed. Last line: one JSON object of
+milliseconds.
 
     python tests/benchmarks/cell_latency.py [--cells 200] [--of federation campaign]
 """

@@ -11,8 +11,8 @@ from hill import SPACE, campaign, height, moody, sleepy, slow
 from scilab.runs import Journal, Run
 from scilab.steering import Campaign, MultiFidelity, never
 from scilab.steering.molecules import ionization_potential
-from scilab.steering.utilisation import utilisation
-from scilab.widgets import JournalWidget, SteeringWidget, molecule, steering_picture
+from scilab.steering.utilisation import IDLE, utilisation
+from scilab.widgets import JournalWidget, SteeringWidget, molecule, steering_picture, workers
 from scilab.widgets.steering_fields import as_settings, values_of
 
 HERE = {"quantity": "height", "unit": "m", "drawn": False}
@@ -134,6 +134,7 @@ def test_workers_lanes_and_idle_reasons_are_those_of_the_campaign(steered):
     simulated = sum(bar[2] for bar in shown["bars"] if kinds[bar[3]] == "simulation")
     assert simulated == pytest.approx(found.busy["simulate"], abs=0.01)
     assert {kinds[bar[3]] for bar in shown["bars"]} >= {"simulation", "training", "inference"}
+    assert set(workers.IN_SHORT) == set(IDLE), "each reason has a word that fits beside a bar"
     idle = picture["bars"]["idle"]["series"]["idle"]
     assert idle == sorted(idle, reverse=True) and sum(idle) <= sum(found.idle.values()) + 0.01
 

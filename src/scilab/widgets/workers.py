@@ -17,7 +17,7 @@ KINDS = [
 PLACES = {"simulate": 0, "cached": 1, "train": 2, "infer": 3}
 IN_SHORT = {"the engine was starting": "engine starting", "paused by people": "paused",
             "waited for the model": "for the model", "waited for other simulations": "for others",
-            "fewer slots than workers": "too few slots", "a result was on its way back": "result on its way",
+            "fewer slots to simulate than workers": "too few slots", "a result was on its way back": "result on its way",
             "the campaign was deciding": "deciding", "a task waited at the engine": "task queued",
             "a task was on its way": "task on its way", "nobody had asked for more": "not asked",
             "nothing was left to start": "nothing left"}
@@ -65,7 +65,7 @@ def drawn(chart: Mapping, log: Sequence[Mapping], clock: Callable[[float], float
         rows.append(f"worker {number + 1}")
     least *= len(lanes)
     reasons = sorted((item for item in found.idle.items() if item[1] >= least), key=lambda item: -item[1])[:REASONS]
-    idle = bars("Idle worker-seconds, by reason", [IN_SHORT[reason] for reason, _ in reasons],
+    idle = bars("Idle worker-seconds, by reason", [IN_SHORT.get(reason, reason) for reason, _ in reasons],
                 {"idle": [round(seconds, 3) for _, seconds in reasons]})
     cut = log[0]["kind"] == "Resumed" or len(log) > TASKS
     gantt = {**chart, "rows": rows, "bars": told, "busy": busy, "of": len(lanes), "share": found.share, "cut": cut}
