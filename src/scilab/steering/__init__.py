@@ -1,6 +1,6 @@
 """Simulation campaigns steered by a model that learns from them, and by people, while they run."""
 
-from .acquisitions import Acquisition, expected_improvement, greedy, random, thompson, ucb
+from .acquisitions import Acquisition, expected_improvement, greedy, random, thompson, ucb, uncertainty
 from .campaign import Campaign, Result
 from .policies import Batch, Interleaved, MultiFidelity, Policy, Streaming
 from .result_cache import ResultCache
@@ -35,4 +35,5 @@ __all__ = [
     "task_submitter",
     "thompson",
     "ucb",
+    "uncertainty",
 ]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from . import alloys, water
 from .enumeration import enumerate_molecules
 from .fingerprints import composition
 from .ionization import ionization_potential, quick_ionization_potential
@@ -29,7 +30,6 @@ class Application:
     quantity: str
     unit: str
     drawn: bool
-    threshold: float
     space: Callable[[Values], Sequence[str]]
     full: Callable[[Values], Callable]
     cheap: Callable[[Values], Callable]
@@ -51,11 +51,27 @@ def _molecules(values: Values) -> Sequence[str]:
     return read_smiles(values["file"]) if values["file"] else enumerate_molecules(values["heavy_atoms"])
 
 
+def _words(elements: str | Sequence[str]) -> tuple[str, ...]:
+    return tuple(elements.replace(",", " ").split() if isinstance(elements, str) else elements)
+
+
 APPLICATIONS = {
     "ionization_potential": Application(
-        "Molecules of high ionization potential", "ionization potential", "eV", True, 16.5, _molecules,
+        "Molecules of high ionization potential", "ionization potential", "eV", True, _molecules,
         lambda values: partial(ionization_potential, method=values["method"]),
         lambda values: partial(quick_ionization_potential, method=values["method"]),
         composition, lambda text: read_smiles([text])[0],
+    ),
+    "alloy_stability": Application(
+        "Ordered alloys of low formation energy", "formation energy", "eV per atom", False,
+        lambda values: values["candidates"] or alloys.orderings(_words(values["elements"])),
+        lambda values: alloys.formation_energy, lambda values: alloys.quick_formation_energy,
+        alloys.ordering_features, alloys.written,
+    ),
+    "water_potential": Application(
+        "A potential of water, learned where it knows least", "energy", "eV per molecule", False,
+        lambda values: values["candidates"] or water.water_clusters(values["molecules"], values["clusters"]),
+        lambda values: water.energy_and_forces, lambda values: water.cheap_energy_and_forces,
+        water.pair_features, water.written,
     ),
 }  # fmt: skip

@@ -112,7 +112,7 @@ def replay(state: State, events: Iterable[Any], policy: Any, surrogate: Any, spa
     Raises:
         CampaignError: another decision or ranking than the log has; it says where.
     """
-    number = 0
+    number, wants = 0, getattr(surrogate, "wants", "")
     with Store.local() as store:
         features = store.put((surrogate.features, list(space)))
         for at, logged in enumerate(events):
@@ -122,7 +122,7 @@ def replay(state: State, events: Iterable[Any], policy: Any, surrogate: Any, spa
                 if lesson is None:
                     raise CampaignError(f"event {at}, Learned: no training had been decided")
                 more = state.candidates[len(space) : lesson.candidates]
-                model, _ = fit(features, surrogate, more, *examples(state, lesson.rows), lesson.seed, None)
+                model, _ = fit(features, surrogate, more, *examples(state, lesson.rows, wants), lesson.seed, None)
                 mean, std = in_pieces(features, surrogate, more, model, lesson.candidates)
             found = take(state, replace(logged, then=()), policy, mean, std)
             if (found.then, getattr(found, "ranking", "")) != (logged.then, getattr(logged, "ranking", "")):

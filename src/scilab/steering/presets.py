@@ -11,11 +11,15 @@ from .policies import Batch, Interleaved, MultiFidelity, Policy, Streaming
 from .result_cache import ResultCache
 from .retrain import every, never, on_drift
 from .surrogates import Ensemble, Forest
+from .water import Potential
 
 DEFAULTS: dict[str, Any] = {
     "application": "ionization_potential",
     "heavy_atoms": 5,
     "file": "",
+    "elements": "Cu, Pd, Pt, Au",
+    "molecules": 3,
+    "clusters": 200,
     "candidates": None,
     "method": "GFN2",
     "threshold": 16.5,
@@ -46,16 +50,22 @@ DEFAULTS: dict[str, Any] = {
     "learn_engine": "",
     "seed": 0,
 }
-"""`application` is a name of `APPLICATIONS`. Its candidates are enumerated (for molecules, up to `heavy_atoms`), or the
-lines of `file`, or a list `candidates`. `surrogate` is "forest" (with `trees`, `share`) or "ensemble" (`members`,
-`hidden`, `epochs`); `acquisition` a name of `SCORES` with its `weight`; `retrain` "every" (`retrain_every` results),
+"""`application` is a name of `APPLICATIONS`. Its candidates are molecules of up to `heavy_atoms`, or the lines of
+`file`, or a list `candidates`; or orderings of `elements`; or so many `clusters` of `molecules` of water. `surrogate`
+is "forest" (with `trees`, `share`), "ensemble" (`members`, `hidden`, `epochs`) or, for water, "potential" (`members`);
+`acquisition` a name of `SCORES` with its `weight`; `retrain` "every" (`retrain_every` results),
 "drift" (`drift`, `window`), "once" or "never"; `policy` "streaming", "batch" (of `batch`), "interleaved" or
 "multifidelity" (`ratio` screened for each computed in full). `simulate` and `learn` are slots; `cache` a file of
 results, "" for none; with a `learn_engine` models are trained there, at a site of their own."""
 
 PRESETS: dict[str, dict[str, Any]] = {
     "ionization_potential": {},
-}
+    "alloy_stability": {"threshold": -0.08, "maximize": False, "budget": 100, "initial": 30},
+    "water_potential": {
+        "surrogate": "potential", "acquisition": "uncertainty", "threshold": None, "policy": "batch", "batch": 10,
+        "budget": 60, "initial": 10,
+    },
+}  # fmt: skip
 """What differs from `DEFAULTS` for each application."""
 
 
@@ -78,7 +88,7 @@ def campaign_arguments(values: Mapping[str, Any], engine: Any = None) -> dict[st
     return {
         "space": application.space(given),
         "simulator": application.simulator(given) if given["policy"] != "multifidelity" else application.both(given),
-        "surrogate": _of(_SURROGATES, "surrogate", given)(given, application.features),
+        "surrogate": _surrogate(given, application.features),
         "acquisition": Acquisition(given["acquisition"], given["weight"]),
         "retrain": _of(_RETRAINS, "retrain", given)(given),
         "policy": policy_of(given),
@@ -96,11 +106,19 @@ def policy_of(given: Mapping[str, Any]) -> Policy:
     return _of(_POLICIES, "policy", given)(given)
 
 
+def _surrogate(given: Mapping[str, Any], features: Any) -> Any:
+    made = _of(_SURROGATES, "surrogate", given)(given, features)
+    if made.features is not features:
+        raise ValueError(f"the surrogate {given['surrogate']!r} cannot learn {given['application']}; take 'forest'")
+    return made
+
+
 _SURROGATES = {
     "forest": lambda given, features: Forest(trees=given["trees"], share=given["share"], features=features),
     "ensemble": lambda given, features: Ensemble(
         members=given["members"], hidden=given["hidden"], epochs=given["epochs"], features=features
     ),
+    "potential": lambda given, features: Potential(members=given["members"]),
 }
 _RETRAINS = {
     "every": lambda given: every(given["retrain_every"]),

@@ -29,6 +29,7 @@ class Outcome:
     fidelity: str
     value: float | None
     usable: bool
+    details: Mapping[str, Any]
 
 
 def seed_of(seed: int, purpose: str, number: int) -> int:
@@ -161,7 +162,7 @@ class State:
             self._evaluated(event)
         elif kind is Failed:
             self.pending.pop((event.index, event.fidelity), None)
-            self.outcomes.append(Outcome(event.index, event.fidelity, None, False))
+            self.outcomes.append(Outcome(event.index, event.fidelity, None, False, {}))
             self.done[event.fidelity] += 1
             self.failed += 1
         elif kind is Learned:
@@ -176,7 +177,7 @@ class State:
         decision = self.pending.pop((event.index, event.fidelity), None)
         usable = event.flag is None
         self.done[event.fidelity] += 1
-        self.outcomes.append(Outcome(event.index, event.fidelity, event.value, usable))
+        self.outcomes.append(Outcome(event.index, event.fidelity, event.value, usable, event.details))
         if not usable:
             return
         if event.fidelity != self.full:

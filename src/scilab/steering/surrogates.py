@@ -2,7 +2,8 @@
 
 A surrogate is any frozen object with `features(candidates) → (n, d)` and `fit(features, values, seed) → model`, where
 `model.predict(features) → (mean (n,), std (n,))`. Both run as tasks, so they must be picklable, and the same seed must
-give the same model.
+give the same model. One with an attribute `wants`, the name of a detail that the simulator returns (such as "forces"),
+is given these, too: `fit(features, values, seed, wanted)`.
 """
 
 from __future__ import annotations

@@ -187,11 +187,11 @@ class TaskServer:
         state = self.state
         if self.space is None:
             self.space = self.store.put((self.surrogate.features, state.candidates[: self.base]))
-        rows, values = examples(state, decision.rows)
+        rows, values, lessons = examples(state, decision.rows, getattr(self.surrogate, "wants", ""))
         lesson = Lesson(decision, len(rows), state.candidates[self.base : decision.candidates])
         address = self.store.address(at_writer="learn" in self.sites)  # the model stays where it will be read
         number = self.session.submit(
-            fit, self.space, self.surrogate, lesson.more, rows, values, decision.seed, address,
+            fit, self.space, self.surrogate, lesson.more, rows, values, lessons, decision.seed, address,
             tag=("train", decision.version), uses=self._uses(self.space), outputs=(address,), ahead=True,
             **self._at("learn"),
         )  # fmt: skip
