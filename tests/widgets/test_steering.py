@@ -10,7 +10,9 @@ from hill import SPACE, campaign, height, moody, sleepy, slow
 
 from scilab.runs import Journal, Run
 from scilab.steering import Campaign, MultiFidelity, never
+from scilab.steering.applications import APPLICATIONS
 from scilab.steering.molecules import ionization_potential
+from scilab.steering.presets import preset
 from scilab.steering.utilisation import IDLE, utilisation
 from scilab.widgets import JournalWidget, SteeringWidget, molecule, steering_picture, workers
 from scilab.widgets.steering_fields import as_settings, values_of
@@ -205,6 +207,9 @@ def test_an_engine_that_cannot_start_is_named(tmp_path):
     ({"space": "file"}, "file", "Give the path of a file with one SMILES a line."),
     ({"space": "file", "file": "/nowhere.smi"}, "file", "There is no file at “/nowhere.smi”"),
     ({"space": "uploaded"}, "space", "Nothing is uploaded yet"),
+    ({"application": "alloy_stability", "elements": "Cu, Fe"}, "elements", "EMT knows no “Fe”"),
+    ({"application": "alloy_stability", "elements": "Cu Cu"}, "elements", "An alloy has two elements at least"),
+    ({"surrogate": "potential"}, "surrogate", "Potentials are for water"),
     ({"learn": 0}, "learn", "A model is to be trained: give learning 1 slot"),
     ({"simulate": 0}, "simulate", "A whole number from 1"),
     ({"budget": 10}, "initial", "At most the budget, 10."),
@@ -229,7 +234,7 @@ def test_a_bad_smiles_file_is_named_by_its_lines_and_an_empty_one_as_empty(tmp_p
         assert not answer["ok"] and said in answer["message"] and answer["message"].startswith("mine.smi: ")
     file.write_text("smiles\nOCC\nCCO\nC=O\n")
     assert panel.set(space="file", file=str(file)) == {}
-    assert "2 molecules." in panel.form["estimate"]["text"]
+    assert "2 candidates." in panel.form["estimate"]["text"]
     assert panel.act("upload", data=b"CC\nOCC\n")["molecules"] == 2
     assert panel.errors == {} and panel.values["space"] == "uploaded"
     panel.set(budget=2, initial=2)
@@ -257,6 +262,7 @@ def test_fields_and_settings_say_the_same():
     {"policy": "multifidelity", "method": "IPEA1", "surrogate": "ensemble", "acquisition": "expected improvement",
      "retrain": "drift", "goal": "lowest", "learn_engine": "threads", "retries": 2},
     {"acquisition": "thompson", "weight": 0.5, "policy": "interleaved"},
+    {"application": "alloy_stability", "elements": "Cu, Au"}, {"application": "water_potential", "clusters": 30},
 ])
 def test_the_code_builds_what_the_panel_builds(typed):
     panel = SteeringWidget()
@@ -269,6 +275,26 @@ def test_the_code_builds_what_the_panel_builds(typed):
         settings["simulator"] = {name: told.replace("(method='GFN2')", "")
                                  for name, told in settings["simulator"].items()}
     assert mine == built
+
+
+def test_choosing_what_is_searched_for_fills_in_what_suits_it():
+    panel = SteeringWidget()
+    usual = dict(panel.values)
+    for application in ("alloy_stability", "water_potential"):
+        assert panel.set(application=application) == {}
+        suits = preset(application)
+        names = ("threshold", "budget", "initial", "surrogate", "acquisition", "policy")
+        assert {name: panel.values[name] for name in names} == {name: suits[name] for name in names}
+        assert panel.values["goal"] == ("highest" if suits["maximize"] else "lowest")
+        unit = panel.picture["values"]["y"]["unit"]
+        assert unit == APPLICATIONS[application].unit and not panel.picture["drawn"] and not panel.picture["uploads"]
+    panel.set(application="ionization_potential")
+    assert panel.values == usual
+    panel.set(application="alloy_stability", elements="Cu, Au", budget=12, initial=6)
+    panel.launch()
+    assert panel.wait(60) == "finished"
+    values = [record["value"] for record in told(panel, "Evaluated")]
+    assert panel.picture["found"][0][1] == min(values) and len(values) == 12
 
 
 def test_another_acquisition_comes_with_its_own_weight():

@@ -10,13 +10,16 @@ from .browser import file_stem
 from .estimate import Estimate
 from .federation_fields import CORES
 from .panel import HERE, Panel
-from .steering_fields import FIELDS, MOLECULES, as_settings, molecules_in, values_of
+from .steering_fields import FIELDS, MOLECULES, as_settings, molecules_in, suiting, values_of
 from .steering_script import script
 from .words import ACTIVE
 
 ABOUT = {"quantity": "value", "unit": "", "drawn": True}  # of a campaign that was built in code
-CPU_S = {"4": 0.03, "5": 0.06, "6": 0.085, "7": 0.11}  # of one simulation on one 2.9 GHz core (measured; an estimate)
-SPACE_S = {"4": 0.3, "5": 1.5, "6": 9.0, "7": 90.0}  # until all molecules are enumerated
+APPLICATIONS = ("ionization_potential", "alloy_stability", "water_potential")
+CPU_S = {"4": 0.03, "5": 0.06, "6": 0.085, "7": 0.11, "alloy_stability": 0.15, "water_potential": 0.03}
+"""Of one simulation on one 2.9 GHz core (measured; an estimate)."""
+SPACE_S = {"4": 0.3, "5": 1.5, "6": 9.0, "7": 90.0, "alloy_stability": 0.5, "water_potential": 0.5}
+"""Until all candidates are enumerated."""
 IMPROVEMENT = "expected improvement"
 LOOKED = 60  # of the journal's newest runs, for one to compare with
 ARM = 20  # simulations that an unguided search must have made to stand for chance
@@ -34,6 +37,8 @@ class SteeringWidget(Panel):
     fields = FIELDS
 
     def check(self, values: Mapping) -> Mapping[str, str]:
+        if (values["surrogate"] == "potential") != (values["application"] == "water_potential"):
+            return {"surrogate": "Potentials are for water, and water is for potentials."}
         if values["space"] == "file" and not values["file"]:
             return {"file": "Give the path of a file with one SMILES a line."}
         if values["space"] == "uploaded" and not values["candidates"]:
@@ -53,6 +58,8 @@ class SteeringWidget(Panel):
 
     def do_set(self, values: Mapping) -> None:
         """Type values into fields; a margin is no weight, so with another acquisition comes its usual one."""
+        if (application := values.get("application")) in APPLICATIONS and application != self.values["application"]:
+            values = suiting(application) | dict(values)
         new, old = values.get("acquisition"), self._typed.get("acquisition", "ucb")
         if new is not None and (new == IMPROVEMENT) != (old == IMPROVEMENT):
             values = {"weight": 0.0 if new == IMPROVEMENT else 1.0, **values}
@@ -65,7 +72,8 @@ class SteeringWidget(Panel):
         return steering_picture.draw(records, picture)
 
     def extra(self) -> dict:
-        return {"uploads": not self._fixed() and self._run is None}
+        choosing = not self._fixed() and self._run is None
+        return {"uploads": choosing and self._form.values["application"] == "ionization_potential"}
 
     def build(self, values: Mapping) -> Any:
         from scilab.steering import Campaign
@@ -86,7 +94,8 @@ class SteeringWidget(Panel):
     def estimate(self, values: Mapping) -> Estimate:
         if self._form.errors:
             return Estimate()
-        size, budget = values["space"], values["budget"]
+        molecules = values["application"] == "ionization_potential"
+        size, budget = values["space"] if molecules else values["application"], values["budget"]
         count = _count(values)
         at_once = min(values["workers"], CORES, values["simulate"])
         each = CPU_S.get(size, 0.15) * {"multifidelity": 1 + 0.1 * values["ratio"]}.get(values["policy"], 1)
@@ -95,8 +104,8 @@ class SteeringWidget(Panel):
         learning = trainings * (0.3 + 4e-3 * min(budget, 500) + 3e-5 * count) if count else 0
         start = SPACE_S.get(size, 1.0) + (3 if values["engine"] == "processes" else 0.5)
         memory = 250e6 + 14e3 * (count or 0) + (250e6 * values["workers"] if values["engine"] == "processes" else 0)
-        note = f"{'About ' if size == '7' else ''}{count:,} molecules." if count else ""
-        note += "" if size.isdigit() else " Larger ones take longer."
+        note = f"{'About ' if size == '7' else ''}{count:,} candidates." if count else ""
+        note += " Larger ones take longer." if size in ("file", "uploaded") else ""
         return Estimate(start + (budget * each + learning) / at_once, memory, int(budget + trainings * 2), note)
 
     def saves(self) -> list[dict]:
@@ -171,6 +180,8 @@ def _computes(settings: Mapping) -> str:
 def _count(values: Mapping) -> int | None:
     """How many candidates there are, as far as is known before they are made."""
     space = values["space"]
+    if values["application"] != "ionization_potential":
+        return values["clusters"] if values["application"] == "water_potential" else None
     if space == "file":
         try:
             return molecules_in(values["file"])

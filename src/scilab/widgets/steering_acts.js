@@ -2,8 +2,8 @@
 import { h, number, uniqueId } from "./dom.js";
 
 const ACQUISITIONS = { ucb: "Upper bound", greedy: "Greedy", "expected improvement": "Improvement", thompson: "Thompson",
-  random: "Random" };
-const WEIGHTLESS = ["greedy", "random"];
+  uncertainty: "Uncertainty", random: "Random" };
+const WEIGHTLESS = ["greedy", "uncertainty", "random"];
 const POOLS = { simulate: "simulating", learn: "learning" };
 
 function labelled(text, control, ...more) {

@@ -15,6 +15,10 @@ MOLECULES = {4: 278, 5: 1617, 6: 11_703, 7: 85_000}
 """How many there are of up to so many heavy atoms; of 7 about."""
 ENGINES = ("threads", "processes")
 UNTRAINED = "Without a model there is nothing to choose by."
+METALS = ("Al", "Ni", "Cu", "Pd", "Ag", "Pt", "Au")
+WEIGHTLESS = ("greedy", "uncertainty", "random")
+SUITING = ("threshold", "goal", "budget", "initial", "surrogate", "acquisition", "policy", "batch")
+"""Fields that a new application sets to what suits it."""
 ALONE = ("space", "goal", "workers")
 """Fields that are not settings of a campaign by themselves."""
 
@@ -38,6 +42,24 @@ def _counted(path: str, _changed: int) -> int:
     from scilab.steering.molecules import read_smiles
 
     return len(read_smiles(path))
+
+
+def elements(text: str) -> None:
+    """Elements that EMT knows."""
+    words = text.replace(",", " ").split()
+    if strange := [word for word in words if word not in METALS]:
+        raise ValueError(f"EMT knows no “{strange[0]}”; it knows {', '.join(METALS)}.")
+    if len(set(words)) < 2:
+        raise ValueError("An alloy has two elements at least, such as Cu, Au.")
+
+
+def suiting(application: str) -> dict:
+    """What suits an application, by field."""
+    if application == FIELDS[0].default:
+        return {field.name: field.default for field in FIELDS if field.name in SUITING}
+    from scilab.steering.presets import preset
+
+    return {name: value for name, value in values_of({"values": preset(application)}).items() if name in SUITING}
 
 
 def cache_file(text: str) -> None:
@@ -64,24 +86,38 @@ def _needs_model(values: Mapping) -> str | None:
     return None if _learns(values) else UNTRAINED
 
 
+MINE = is_("application", "ionization_potential")
+
 FIELDS = (
-    Choice(name="space", label="Molecules", group="Search", default="5",
+    Choice(name="application", label="Search for", group="Search", default="ionization_potential",
+           options=(("ionization_potential", "Molecules"), ("alloy_stability", "Alloys"), ("water_potential", "Water")),
+           help="Molecules of high ionization potential (by tight binding), ordered alloys of low formation energy (by "
+                "EMT), or distorted clusters of water from which a potential of energies and forces is learned. "
+                "Choosing one fills in what suits it."),
+    Choice(name="space", label="Molecules", group="Search", default="5", only=MINE,
            options=(*((str(atoms), f"≤ {atoms} atoms") for atoms in MOLECULES), ("file", "from a file"),
                     ("uploaded", "uploaded")),
            help="Every molecule of carbon, nitrogen, oxygen and fluorine with up to so many heavy atoms, or your own."),
     Text(name="file", label="SMILES file", group="Search", default="", placeholder="path", check=smiles_file,
          help="One SMILES a line, on the machine of the kernel. Open SMILES… takes one from your own machine.",
-         only=is_("space", "file")),
+         only=lambda values: MINE(values) and values["space"] == "file"),
     Candidates(name="candidates", label="Uploaded", group="Search", default=None, help="Molecules that were uploaded.",
-               only=is_("space", "uploaded")),
-    Choice(name="method", label="Computed by", group="Search", default="GFN2",
+               only=lambda values: MINE(values) and values["space"] == "uploaded"),
+    Text(name="elements", label="Elements", group="Search", default="Cu, Pd, Pt, Au", check=elements,
+         help="Which are combined: two or more of those that EMT knows.", only=is_("application", "alloy_stability")),
+    Number(name="molecules", label="Molecules each", group="Search", default=3, minimum=1, maximum=20, integer=True,
+           help="Of water in a cluster.", only=is_("application", "water_potential")),
+    Number(name="clusters", label="Clusters", group="Search", default=200, minimum=1, maximum=100_000, integer=True,
+           help="Distorted clusters to choose from.", only=is_("application", "water_potential")),
+    Choice(name="method", label="Computed by", group="Search", default="GFN2", only=MINE,
            options=(("GFN2", "GFN2-xTB"), ("IPEA1", "IPEA1-xTB")),
            help="Vertical ionization potential: force field, relaxation, then the energies of molecule and cation. "
                 "IPEA1 was fitted to ionization potentials. As computed: some 4.6 eV (GFN2) above experiment."),
     Choice(name="goal", label="Find the", group="Search", default="highest", options=("highest", "lowest"),
            help="Which end of the values is searched for."),
-    Number(name="threshold", label="Threshold", group="Search", default=16.5, minimum=-1e6, maximum=1e6, unit="eV",
-           optional=True, help="A value beyond it is a hit; empty counts none. It can be moved while the search runs."),
+    Number(name="threshold", label="Threshold", group="Search", default=16.5, minimum=-1e6, maximum=1e6,
+           optional=True, help="A value beyond it is a hit, in eV; empty counts none. It can be moved while the "
+                               "search runs."),
     Number(name="budget", label="Budget", group="Search", default=100, minimum=1, maximum=1_000_000, integer=True,
            unit="simulations", help="How many molecules are computed in all, the random start among them."),
     Number(name="initial", label="Random start", group="Search", default=20, minimum=1, maximum=1_000_000,
@@ -102,22 +138,24 @@ FIELDS = (
     Number(name="window", label="Over the last", group="Model", default=10, minimum=1, maximum=10_000, integer=True,
            unit="results", help="Results that are looked at for surprise.", only=is_("retrain", "drift")),
     Choice(name="surrogate", label="Surrogate", group="Model", default="forest",
-           options=(("forest", "Trees"), ("ensemble", "Networks")), unless=_needs_model,
-           help="What predicts, with an uncertainty, from a molecule's composition: extremely randomised trees, or an "
-                "ensemble of small neural networks."),
+           options=(("forest", "Trees"), ("ensemble", "Networks"), ("potential", "Potentials")), unless=_needs_model,
+           help="What predicts, with an uncertainty: extremely randomised trees, an ensemble of small neural networks, "
+                "or, for water, an ensemble of potentials of energies and forces."),
     Number(name="trees", label="Trees", group="Model", default=100, minimum=1, maximum=10_000, integer=True,
            help="More trees give a smoother uncertainty and take longer.", unless=_needs_model,
            only=is_("surrogate", "forest")),
     Number(name="members", label="Networks", group="Model", default=8, minimum=2, maximum=1000, integer=True,
-           help="Members of the ensemble.", unless=_needs_model, only=is_("surrogate", "ensemble")),
+           help="Members of the ensemble.", unless=_needs_model, only=is_("surrogate", "ensemble", "potential")),
     Choice(name="acquisition", label="Acquisition", group="Model", default="ucb",
            options=(("ucb", "Upper bound"), ("greedy", "Greedy"), ("expected improvement", "Improvement"),
-                    ("thompson", "Thompson"), ("random", "Random")), unless=_needs_model,
+                    ("thompson", "Thompson"), ("uncertainty", "Uncertainty"), ("random", "Random")),
+           unless=_needs_model,
            help="What a prediction is worth: mean + weight × uncertainty, the mean, the expected improvement on the "
-                "best, a draw from the prediction, or nothing. It can be changed while the search runs."),
+                "best, a draw from the prediction, the uncertainty alone, or nothing. It can be changed while the search "
+                "runs."),
     Number(name="weight", label="Weight", group="Model", default=1.0, minimum=0, maximum=1000,
            help="Of the uncertainty (upper bound, Thompson), or the margin in eV (improvement).",
-           unless=lambda values: "Takes no weight." if values["acquisition"] in ("greedy", "random")
+           unless=lambda values: "Takes no weight." if values["acquisition"] in WEIGHTLESS
            else _needs_model(values)),
     Choice(name="policy", label="Policy", group="Workers", default="streaming",
            options=(("streaming", "Streaming"), ("batch", "Batch"), ("interleaved", "Interleaved"),
@@ -170,7 +208,7 @@ def as_settings(values: Mapping) -> dict:
 def values_of(settings: Mapping) -> dict | None:
     """The fields' values for a campaign's settings; None where no fields can say them."""
     given = settings.get("values")
-    if not given or given.get("application", "ionization_potential") != "ionization_potential":
+    if not given:
         return None
     engine, _, workers = given["engine"].partition(":")
     if engine not in ENGINES:

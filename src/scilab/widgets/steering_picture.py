@@ -258,8 +258,8 @@ def act(command: Mapping) -> str:
     """A person's act in a few words, for a mark on a plot."""
     ((word, what),) = command.items()
     if word == "acquisition":
-        weight = what.get("weight")
-        return f"{what['name']}" + ("" if weight is None or what["name"] in ("random", "greedy") else f" {weight:g}")
+        name, weight = what["name"], what.get("weight")
+        return name if weight is None or name in ("random", "greedy", "uncertainty") else f"{name} {weight:g}"
     if word == "slots":
         return f"{what['n']} slot to {what['to']}" if what["n"] == 1 else f"{what['n']} slots to {what['to']}"
     if word == "drain":

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .steering_fields import as_settings
+from .steering_fields import WEIGHTLESS, as_settings
 
 
 def script(values: Mapping) -> str:
     """Runs as it stands; with uploaded molecules, beside a file of them."""
     given = as_settings(values)
+    if values["application"] != "ionization_potential":
+        return _plain(given)
     names, more = {"Campaign"}, []
 
     def made(name: str, *arguments: object) -> str:
@@ -33,7 +35,7 @@ def script(values: Mapping) -> str:
     else:
         surrogate = {"forest": ("Forest", f"trees={given['trees']}"),
                      "ensemble": ("Ensemble", f"members={given['members']}")}[given["surrogate"]]
-        weight = () if given["acquisition"] in ("greedy", "random") else (f"{given['weight']:g}",)
+        weight = () if given["acquisition"] in WEIGHTLESS else (f"{given['weight']:g}",)
         acquisition = made(given["acquisition"].replace(" ", "_"), *weight)
         more.append(f"surrogate={made(*surrogate)}, acquisition={acquisition},")
         drift = ("on_drift", f"{given['drift']:g}", given["window"])
@@ -65,6 +67,24 @@ campaign = Campaign(
     budget={given["budget"]}, initial={given["initial"]}, threshold={given["threshold"]!r}, retrain={retrain},{rest}
     slots={{"simulate": {given["simulate"]}, "learn": {given["learn"]}}}, engine={engine}, seed={given["seed"]},
 )
+run = Run(campaign).start()  # in a script: for record in campaign: …
+run.wait()
+"""
+
+
+def _plain(given: Mapping) -> str:
+    from scilab.steering.presets import preset
+
+    usual = preset(given["application"])
+    said = {name: value for name, value in given.items() if name == "application" or value != usual[name]}
+    lines = "\n".join(f"    {name!r}: {value!r}," for name, value in said.items())
+    return f"""\
+from scilab.runs import Run
+from scilab.steering import Campaign
+
+campaign = Campaign.from_settings({{
+{lines}
+}})
 run = Run(campaign).start()  # in a script: for record in campaign: …
 run.wait()
 """

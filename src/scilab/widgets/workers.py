@@ -17,7 +17,8 @@ KINDS = [
 PLACES = {"simulate": 0, "cached": 1, "train": 2, "infer": 3}
 IN_SHORT = {"the engine was starting": "engine starting", "paused by people": "paused",
             "waited for the model": "for the model", "waited for other simulations": "for others",
-            "fewer slots to simulate than workers": "too few slots", "a result was on its way back": "result on its way",
+            "fewer slots to simulate than workers": "too few slots",
+            "a result was on its way back": "result on its way",
             "the campaign was deciding": "deciding", "a task waited at the engine": "task queued",
             "a task was on its way": "task on its way", "nobody had asked for more": "not asked",
             "nothing was left to start": "nothing left"}
