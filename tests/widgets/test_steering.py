@@ -9,7 +9,7 @@ import pytest
 from hill import SPACE, campaign, height, moody, sleepy, slow
 
 from scilab.runs import Journal, Run
-from scilab.steering import Campaign, MultiFidelity, never
+from scilab.steering import Campaign, Interleaved, MultiFidelity, never
 from scilab.steering.applications import APPLICATIONS
 from scilab.steering.molecules import ionization_potential
 from scilab.steering.presets import preset
@@ -35,20 +35,22 @@ def told(panel, kind):
 @pytest.fixture(scope="module")
 def steered(tmp_path_factory):
     """(records, settings) of a campaign on the hill that people steered; its threshold lies at 0.1 from the top."""
-    run = Run(campaign(slow, budget=60, threshold=-0.01), journal=Journal(tmp_path_factory.mktemp("a") / "journal.db"))
-    run.start()
+    journal = Journal(tmp_path_factory.mktemp("a") / "journal.db")
+    run = Run(campaign(slow, budget=60, threshold=-0.01, policy=Interleaved()), journal=journal).start()
     wait_until(lambda: run.progress["done"] >= 20)
+    run.pause()
     for command in ({"pin": "0.005"}, {"ban": "0.01"}, {"inject": "0.7001"}, {"threshold": -0.0025},
                     {"acquisition": {"name": "greedy"}}, {"slots": {"source": "simulate", "to": "learn", "n": 1}},
                     {"unban": "0.995"}):
         run.command(command)
+    run.unpause()
     assert run.wait(60).status == "finished"
     return run.records(), run.settings
 
 
 def test_molecules_are_searched_steered_stopped_and_resumed_from_the_panel():
     panel = SteeringWidget()
-    panel.set(**{**SMALL, "budget": 200})
+    panel.set(**{**SMALL, "budget": 200, "policy": "interleaved"})
     panel.launch()
     wait_until(lambda: panel.run.progress["done"] >= 14)
     assert panel.act("command", command={"ban": "CCF"})["ok"]

@@ -151,8 +151,8 @@ FIELDS = (
                     ("thompson", "Thompson"), ("uncertainty", "Uncertainty"), ("random", "Random")),
            unless=_needs_model,
            help="What a prediction is worth: mean + weight × uncertainty, the mean, the expected improvement on the "
-                "best, a draw from the prediction, the uncertainty alone, or nothing. It can be changed while the search "
-                "runs."),
+                "best, a draw from the prediction, the uncertainty alone, or nothing. It can be changed while the "
+                "search runs."),
     Number(name="weight", label="Weight", group="Model", default=1.0, minimum=0, maximum=1000,
            help="Of the uncertainty (upper bound, Thompson), or the margin in eV (improvement).",
            unless=lambda values: "Takes no weight." if values["acquisition"] in WEIGHTLESS
