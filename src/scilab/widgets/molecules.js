@@ -19,13 +19,16 @@ export function structures(ask) {
   }
 
   function put(host, candidate) {
-    if (host.dataset.candidate === candidate) host.innerHTML = known.get(candidate); // RDKit's lines, no text of a person's
+    if (host.dataset.candidate !== candidate) return;
+    host.innerHTML = known.get(candidate); // RDKit's lines, no text of a person's
+    host.hidden = !known.get(candidate);
   }
 
   return function fill(host, candidate) {
     if (host.dataset.candidate === candidate) return;
     host.dataset.candidate = candidate;
     host.replaceChildren();
+    host.hidden = false;
     if (known.has(candidate)) { put(host, candidate); return; }
     if (!wanted.has(candidate)) wanted.set(candidate, []);
     wanted.get(candidate).push(host);
