@@ -57,7 +57,7 @@ def over_the_link(latency_s: float, bandwidth_bps: float) -> dict:
 
 
 def parity(seeds: int, delay_s: float, buffer: int) -> dict:
-    space, known = enumerate_molecules(5), Known(TABLE, Path("ionization_potentials.jsonl"))
+    space, known = enumerate_molecules(5), Known(TABLE, Path(os.devnull))
     values = sorted((value for value in map(known.value, space) if value is not None), reverse=True)
     threshold = values[len(space) // 50]
     hits = {0.0: [], delay_s: []}

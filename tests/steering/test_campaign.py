@@ -72,7 +72,7 @@ def test_a_campaign_finds_the_best_and_its_log_replays(threads):
 def test_another_log_does_not_replay(threads):
     logged = as_json(campaign(policy=Batch(10), engine=threads))
     with pytest.raises(CampaignError, match="Learned: decided anew, it differs"):
-        campaign(policy=Batch(10), surrogate=Forest(trees=11, features=features)).replay(logged)
+        campaign(policy=Batch(10), surrogate=Forest(trees=11, share=0.33, features=features)).replay(logged)
     with pytest.raises(CampaignError, match="event 0"):
         campaign(policy=Batch(10), seed=2).replay(logged)
     with pytest.raises(ValueError, match="another space"):
@@ -87,7 +87,7 @@ def test_what_was_said_of_a_candidate_is_the_model_s_own_prediction(threads):
     # No model of the campaign's: the forest, asked directly.
     known.sort(key=lambda each: each.index)
     x = features([each.candidate for each in known])
-    model = Forest(trees=10, features=features).fit(x, np.array([each.value for each in known]), first.seed)
+    model = Forest(trees=10, share=0.33, features=features).fit(x, np.array([each.value for each in known]), first.seed)
     later = [each for each in kinds(records, Evaluated) if each.model == 1]
     mean, _ = model.predict(features([each.candidate for each in later]))
     assert len(later) == 10 and first.samples == 10
