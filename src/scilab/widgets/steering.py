@@ -16,7 +16,7 @@ from .words import ACTIVE
 
 ABOUT = {"quantity": "value", "unit": "", "drawn": True}  # of a campaign that was built in code
 APPLICATIONS = ("ionization_potential", "alloy_stability", "water_potential")
-CPU_S = {"4": 0.03, "5": 0.06, "6": 0.085, "7": 0.11, "alloy_stability": 0.15, "water_potential": 0.03}
+CPU_S = {"4": 0.05, "5": 0.08, "6": 0.1, "7": 0.13, "alloy_stability": 0.15, "water_potential": 0.03}
 """Of one simulation on one 2.9 GHz core (measured; an estimate)."""
 SPACE_S = {"4": 0.3, "5": 1.5, "6": 9.0, "7": 90.0, "alloy_stability": 0.5, "water_potential": 0.5}
 """Until all candidates are enumerated."""
