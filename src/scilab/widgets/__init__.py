@@ -8,6 +8,7 @@ from .journal import JournalWidget
 from .kfac import KFACWidget
 from .panel import Panel
 from .recorded import recorded
+from .steering import SteeringWidget
 
 __all__ = [
     "Choice",
@@ -17,6 +18,7 @@ __all__ = [
     "KFACWidget",
     "Number",
     "Panel",
+    "SteeringWidget",
     "Text",
     "Toggle",
     "health",

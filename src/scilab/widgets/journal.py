@@ -12,8 +12,9 @@ from .browser import rows
 from .federation import FederationWidget
 from .kfac import KFACWidget
 from .panel import HERE, Panel
+from .steering import SteeringWidget
 
-PANELS = {panel.kind: panel for panel in (FederationWidget, KFACWidget)}
+PANELS = {panel.kind: panel for panel in (FederationWidget, KFACWidget, SteeringWidget)}
 """The panel that shows runs of a kind."""
 
 

@@ -39,8 +39,8 @@ function initialize({ model }) {
   return () => model.off("change:change", follow);
 }
 
-// makePanel(view) → what anywidget takes. `view(host, ask, after)` draws a panel's own keys: {update(picture, status),
-// stop()}; `host` is above the charts, `after` below them.
+// makePanel(view) → what anywidget takes. `view(host, ask, after, plots)` draws a panel's own keys: {update(picture, status),
+// stop()}; `host` is above the charts, `after` below them, `plots` is their grid.
 export function makePanel(view) {
   function render({ model, el }) {
     const pending = new Map();
@@ -107,7 +107,7 @@ export function makePanel(view) {
     const fields = form(settings, ask);
     const journal = runs(below, ask);
     const drawn = [several(plots, chart), several(plots, bars)];
-    const mine = view ? view(own, ask, after) : null;
+    const mine = view ? view(own, ask, after, plots) : null;
     let overlaid = [];
 
     function copyCode() {
