@@ -6,6 +6,7 @@ from .fields import Choice, Number, Text, Toggle
 from .health import health
 from .journal import JournalWidget
 from .kfac import KFACWidget
+from .label import LabelWidget
 from .panel import Panel
 from .recorded import recorded
 
@@ -15,6 +16,7 @@ __all__ = [
     "FederationWidget",
     "JournalWidget",
     "KFACWidget",
+    "LabelWidget",
     "Number",
     "Panel",
     "Text",
