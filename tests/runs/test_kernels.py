@@ -11,7 +11,9 @@ from kernels import attempt, kernel, kill, walking
 from test_run import ticks
 from walk import Walk, bare, undisturbed
 
-from scilab.runs import Journal, JournalError, Run, liveness
+from scilab.runs import Journal, JournalError, Run
+from scilab.runs.liveness import driver
+from scilab.storage import liveness
 
 
 def test_kernels_write_to_one_new_journal_at_once_and_lose_nothing(tmp_path):
@@ -95,7 +97,7 @@ def test_liveness_by_host_pid_start_time_and_heartbeat():
     fresh, silent = now - 1, now - 2 * liveness.STALE_S
 
     def lives(status="running", host=host, pid=parent.pid, born=parent_born, heartbeat=fresh, claim="x"):
-        return liveness.driver(status, host, pid, born, heartbeat, claim) is not None
+        return driver(status, host, pid, born, heartbeat, claim) is not None
 
     assert lives() and lives(heartbeat=silent)  # it is there, however long it computes
     assert not any(lives(status=status) for status in ("ready", "finished", "stopped", "failed", "interrupted"))
@@ -105,9 +107,9 @@ def test_liveness_by_host_pid_start_time_and_heartbeat():
     assert lives(born=parent_born - 1000, heartbeat=fresh)  # the clock was set
     assert lives(host="elsewhere/1/2", pid=dead_pid()) and not lives(host="elsewhere/1/2", heartbeat=silent)
     assert not lives(pid=pid, born=born)  # this very process, but no thread of it
-    liveness.driving.add("mine")
+    liveness.held.add("mine")
     assert lives(pid=pid, born=born, claim="mine")
-    liveness.driving.discard("mine")
+    liveness.held.discard("mine")
 
 
 def test_a_zombie_is_dead():
@@ -116,7 +118,7 @@ def test_a_zombie_is_dead():
     born = process.create_time()
     while process.status() != psutil.STATUS_ZOMBIE:
         time.sleep(0.01)
-    assert liveness.driver("running", liveness.this_host(), child.pid, born, time.time(), "x") is None
+    assert driver("running", liveness.this_host(), child.pid, born, time.time(), "x") is None
     child.wait()
 
 

@@ -13,7 +13,7 @@ from test_run import ticks
 from walk import Walk, bare, undisturbed
 
 from scilab.runs import Journal, JournalError, Run
-from scilab.runs.filesystems import file_system, is_network, on_network
+from scilab.storage.filesystems import file_system, is_network, on_network
 
 
 def mounted(folder):
@@ -238,7 +238,7 @@ def test_network_file_systems_by_name(tmp_path):
 
 
 def test_on_a_network_disk_one_kernel_holds_the_journal_and_another_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr("scilab.runs.database.on_network", lambda folder: True)
+    monkeypatch.setattr("scilab.storage.database.on_network", lambda folder: True)
     path = tmp_path / "journal.db"
     journal = Journal(path)
     assert journal.database.read("PRAGMA journal_mode") == [("truncate",)]
@@ -257,9 +257,9 @@ def test_on_a_network_disk_one_kernel_holds_the_journal_and_another_is_told(tmp_
 
 
 def _on_network(pipe, path):
-    import scilab.runs.database
+    import scilab.storage.database
 
-    scilab.runs.database.on_network = lambda folder: True
+    scilab.storage.database.on_network = lambda folder: True
     attempt(pipe, path, None, "open")
 
 

@@ -7,8 +7,9 @@ import secrets
 import time
 from collections.abc import Callable
 
-from . import liveness
+from ..storage import liveness
 from .database import Database, JournalError
+from .liveness import driver as driver_of
 
 
 class Claim:
@@ -50,7 +51,7 @@ class Claim:
             if row is None:
                 raise JournalError(f"run {self._id} was deleted meanwhile")
             self._number = row[0]
-            if driver := liveness.driver(*row[1:]):
+            if driver := driver_of(*row[1:]):
                 raise JournalError(f"run {self._id} is being driven by {driver}. Stop it there first")
             if log is None:
                 n, count, done, elapsed, state = execute(
@@ -109,11 +110,11 @@ class Claim:
 
     def release(self) -> None:
         """This process drives the run no longer, whatever the journal could be told."""
-        liveness.driving.discard(self._token)
+        liveness.held.discard(self._token)
 
     def _owner(self) -> tuple[str, int, float, float, str]:
         self.beat = time.time()
-        liveness.driving.add(self._token)
+        liveness.held.add(self._token)
         return *liveness.this_process(), self.beat, self._token
 
     def _mine(self, written):

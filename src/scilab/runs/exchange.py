@@ -15,7 +15,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from .database import VERSION, Database, JournalError, create_tables
+from .database import Database, JournalError
 from .liveness import LIVE
 
 SUFFIX = ".scilab-run"
@@ -37,7 +37,7 @@ def export(database: Database, id: str, path: Path) -> Path:
         unfinished.unlink(missing_ok=True)
         with closing(sqlite3.connect(unfinished, isolation_level=None)) as target:
             target.execute("BEGIN")
-            create_tables(target.execute)
+            Database.create_tables(target.execute)
             _write(target.execute, run, *rest)
             target.execute("COMMIT")
         os.replace(unfinished, path)
@@ -84,10 +84,10 @@ def _check_schema(source: sqlite3.Connection) -> None:
     source.execute("PRAGMA trusted_schema=OFF")
     source.execute("PRAGMA cell_size_check=ON")
     with closing(sqlite3.connect(":memory:")) as model:
-        create_tables(model.execute)
+        Database.create_tables(model.execute)
         if sorted(source.execute(_SCHEMA), key=repr) != sorted(model.execute(_SCHEMA), key=repr):
             (version,) = source.execute("PRAGMA user_version").fetchone()
-            newer = f" (schema {version}: a newer scilab may read it)" if version > VERSION else ""
+            newer = f" (schema {version}: a newer scilab may read it)" if version > Database.version else ""
             raise ValueError(f"it holds other tables than a journal{newer}")
     (verdict,) = source.execute("PRAGMA quick_check(1)").fetchone()
     (runs,) = source.execute("SELECT count(*) FROM runs").fetchone()

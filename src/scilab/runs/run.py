@@ -13,11 +13,12 @@ import weakref
 from collections.abc import Callable, Generator
 from typing import Any
 
+from ..storage.liveness import HEARTBEAT_S
 from . import checkpoint
 from .claim import Claim
 from .database import JournalError
 from .journal import Journal
-from .liveness import HEARTBEAT_S, LIVE
+from .liveness import LIVE
 from .records import differences, encode, record_body
 from .stored import Shown
 
