@@ -82,7 +82,7 @@ function render({ model, el }) {
       h("p", { class: "scilab-why-text" }, where, picked),
       h("div", { class: "scilab-answers", role: "group", "aria-label": "Answer" }, Object.values(buttons), undo, help), helpBox, say)));
   const fields = form(settings, ask);
-  const view = textView(sheet, { mark: drawn, unmark });
+  const view = textView(sheet, { mark: drawn, unmark, say: (words) => { say.textContent = words; } });
 
   // ---- spans
   function change(spans, words) {

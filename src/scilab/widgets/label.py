@@ -18,7 +18,7 @@ from unicodedata import category
 import anywidget
 import traitlets
 
-from scilab.literature import LabelStore, Span, Suggestion, Task
+from scilab.literature import LabelStore, Span, Task
 
 from . import words
 from .asking import Asking
@@ -309,7 +309,7 @@ class LabelWidget(Files, Asking, anywidget.AnyWidget):
             values, recogniser, pool = self.values, self._recogniser, self._pool(anew)
             labelled = [answer.task for answer in self.store.answered(values["annotator"])]
         share = 1.0 if values["policy"] == "random" else values["random_share"]
-        chosen: list[Suggestion] = next_texts(recogniser, pool, labelled, AHEAD, random_share=share,
+        chosen = next_texts(recogniser, pool, labelled, AHEAD, random_share=share,
                                               seed=self._seed + len(labelled))  # fmt: skip
         texts = [each.task.text for each in chosen]
         found = list(recogniser.find(texts, scores=True)) if values["suggestions"] else [()] * len(texts)
