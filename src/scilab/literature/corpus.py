@@ -82,7 +82,8 @@ class Corpus:
     @property
     def digest(self) -> str:
         """Changes when the files do, as far as their names, sizes and times tell; 32 hex digits."""
-        return blake2b(f"{sorted(self.settings.items())!r}\0{self.source.digest()}".encode(), digest_size=16).hexdigest()
+        facts = f"{sorted(self.settings.items())!r}\0{self.source.digest()}"
+        return blake2b(facts.encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
     def __iter__(self) -> Iterator[Paper]:
         self.problems, self.dropped = problems, dropped = [], {"papers": 0, "paragraphs": 0}

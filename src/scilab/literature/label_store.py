@@ -255,7 +255,7 @@ class LabelStore:
                         continue
                     who = annotator or act["_annotator_id"] or act["_session_id"] or "imported"
                     said = [who, task.text, spans_as_lists(task.spans), task.answer, act["_timestamp"]]
-                    id = act["_answer_id"] or "imported " + blake2b(json.dumps(said).encode(), digest_size=16).hexdigest()
+                    id = act["_answer_id"] or f"imported {_digest(said).hex()}"
                     at = float(act["_timestamp"] or time.time())
                     new_answers += self._keep(execute, question, str(who), task.spans, task.answer, str(id), None, at)
                 except ValueError as error:
@@ -267,7 +267,7 @@ class LabelStore:
         if answer not in ANSWERS:
             raise ValueError(f"an answer is one of {', '.join(ANSWERS)}, got {answer!r}")
         if not isinstance(annotator, str) or not annotator.strip():
-            raise ValueError(f"give the annotator's name, so that answers of several people stay apart; got {annotator!r}")
+            raise ValueError(f"give the annotator's name, to keep people's answers apart; got {annotator!r}")
         _known(spans, labels)
         number, _ = self._add(execute, task, labels)
         values = (answer_id, number, annotator, answer, _json(spans_as_lists(spans)), _json(labels), at, seconds)
@@ -283,7 +283,7 @@ class LabelStore:
         """The task's number, and whether it is new."""
         _known(task.spans, labels)
         spans = _json(spans_as_lists(task.spans))
-        key = blake2b(_json([task.text, spans]).encode(), digest_size=16).digest()
+        key = _digest([task.text, spans])
         new = execute(
             "INSERT OR IGNORE INTO tasks (key, text, spans, meta, extra) VALUES (?, ?, ?, ?, ?)",
             (key, task.text, spans, _json(dict(task.meta)), _json(dict(task.extra))),
@@ -297,7 +297,8 @@ class LabelStore:
             values,
         )
         return [
-            Answer(_task(*row[:4]), row[4], _spans(row[5]), *row[6:10], tuple(json.loads(row[10])), row[11]) for row in rows
+            Answer(_task(*row[:4]), row[4], _spans(row[5]), *row[6:10], tuple(json.loads(row[10])), row[11])
+            for row in rows
         ]
 
     def _setting(self, key: str) -> object:
@@ -342,6 +343,10 @@ class LabelStore:
 _json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
+def _digest(value: object) -> bytes:
+    return blake2b(_json(value).encode(), digest_size=16).digest()
+
+
 def _task(text: str, spans: str, meta: str, extra: str) -> Task:
     return Task(text, _spans(spans), json.loads(meta), extra=json.loads(extra))
 
@@ -363,6 +368,7 @@ def _checked_labels(labels: Sequence[str]) -> tuple[str, ...]:
     if isinstance(labels, str):
         raise ValueError(f"labels are a list of names, such as [{labels!r}]; got the text {labels!r}")
     labels = tuple(labels)
-    if not labels or len(set(labels)) != len(labels) or not all(isinstance(each, str) and each.strip() for each in labels):
+    names = all(isinstance(each, str) and each.strip() for each in labels)
+    if not labels or not names or len(set(labels)) != len(labels):
         raise ValueError(f"labels are one or more different names, such as ['DRUG']; got {list(labels)}")
     return labels

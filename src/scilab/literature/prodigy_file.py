@@ -48,8 +48,8 @@ def parse(line: bytes) -> object:
     except json.JSONDecodeError as error:
         cut = "" if line.endswith(b"\n") else " (the file ends in this line: was it cut off?)"
         raise ValueError(
-            f"no JSON, {error.msg} at character {error.pos + 1} of {shown(error.doc.rstrip())}{cut}; each line holds one "
-            'object, such as {"text": "…"}'
+            f"no JSON, {error.msg} at character {error.pos + 1} of {shown(error.doc.rstrip())}{cut}; "
+            'each line holds one object, such as {"text": "…"}'
         ) from None
 
 
@@ -65,8 +65,9 @@ def write(
     count = 0
     try:
         with open(part, "x", encoding="ascii", newline="\n") as file:
-            for count, task in enumerate(tasks, 1):
+            for task in tasks:
                 file.write(json.dumps(task.to_prodigy(tokens)) + "\n")
+                count += 1
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)

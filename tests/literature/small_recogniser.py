@@ -1,0 +1,41 @@
+"""A recogniser that finds the names of a list: the contract of `Recogniser` in a few lines, importable by workers."""
+
+import os
+import re
+import time
+from dataclasses import dataclass
+from hashlib import blake2b
+
+
+@dataclass(frozen=True)
+class Found:
+    start: int
+    end: int
+    label: str
+    score: float
+
+
+class ListRecogniser:
+    """Finds `names`; a text that holds `poison` is one it cannot read, `deadly` ends its process, `slow_s` takes long."""
+
+    labels = ("DRUG",)
+
+    def __init__(self, names, poison="", deadly="", slow_s=0.0):
+        self.names, self.poison, self.deadly, self.slow_s = tuple(names), poison, deadly, slow_s
+
+    @property
+    def digest(self):
+        return blake2b(repr(self.names).encode(), digest_size=8).hexdigest()
+
+    def find(self, texts, scores=False):
+        pattern = re.compile("|".join(map(re.escape, sorted(self.names, key=len, reverse=True))), re.IGNORECASE)
+        for text in texts:
+            if self.poison and self.poison in text:
+                raise ValueError("cannot read this")
+            if self.deadly and self.deadly in text:
+                os._exit(1)
+            time.sleep(self.slow_s)
+            yield tuple(
+                Found(found.start(), found.end(), "DRUG", 0.75 if scores else float("nan"))
+                for found in pattern.finditer(text)
+            )
