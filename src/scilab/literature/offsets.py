@@ -7,7 +7,7 @@ those rules itself where a flag has two marks on it or a sign such as U+0600 bef
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -15,70 +15,56 @@ from pathlib import Path
 from .spans import Span, check_spans, shown
 
 
-class Offsets:
-    """The places of one text in another unit.
+def utf16_offsets(text: str) -> list[int]:
+    """For each code point of `text`, and its end, the offset in UTF-16 units."""
+    offsets = [0]
+    for letter in text:
+        offsets.append(offsets[-1] + 1 + (letter > "\uffff"))
+    return offsets
 
-    Args:
-        text: code points.
-        unit: "utf-16" or "grapheme".
+
+def grapheme_offsets(text: str) -> list[int | None]:
+    """For each code point of `text`, and its end, the offset in grapheme clusters; None inside of a cluster."""
+    offsets: list[int | None] = [None] * (len(text) + 1)
+    for number, place in enumerate(grapheme_starts(text)):
+        offsets[place] = number
+    return offsets
+
+
+def in_units(text: str, spans: Iterable[Span], offsets: Sequence[int | None]) -> list[list]:
+    """[start, end, label] of spans of `text` in the unit of `offsets`.
+
+    Raises:
+        ValueError: a span begins or ends inside of a grapheme cluster, which that unit cannot say.
     """
-
-    def __init__(self, text: str, unit: str = "utf-16") -> None:
-        if unit not in ("utf-16", "grapheme"):
-            raise ValueError(f"the unit is 'utf-16' or 'grapheme', got {unit!r}")
-        self.text, self.unit = text, unit
-        if unit == "grapheme":
-            self._starts: Sequence[int] = grapheme_starts(text)
-        elif text.isascii():
-            self._starts = range(len(text) + 1)
-        else:
-            # place k in UTF-16 → code point; -1 inside a pair. A lone surrogate is one unit in either.
-            starts = []
-            for place, letter in enumerate(text):
-                starts += [place, -1] if letter > "\uffff" else [place]
-            self._starts = [*starts, len(text)]
-            self._units = [unit for unit, place in enumerate(starts) if place >= 0] + [len(starts)]
-
-    def to_points(self, place: int) -> int:
-        """Of a place in this unit, the place in code points.
-
-        Raises:
-            ValueError: it is past the end of the text, or between the two units of one character.
-        """
-        if not 0 <= place < len(self._starts) or self._starts[place] < 0:
-            where = "inside a character" if 0 <= place < len(self._starts) else f"past its end, {len(self._starts) - 1}"
-            raise ValueError(f"place {place} of {shown(self.text)}, counted in {self.unit} units, is {where}")
-        return self._starts[place]
-
-    def from_points(self, place: int) -> int:
-        """Of a place in code points, the place in this unit.
-
-        Raises:
-            ValueError: it is past the end of the text, or inside a grapheme cluster.
-        """
-        if not 0 <= place <= len(self.text):
-            raise ValueError(f"place {place} of {shown(self.text)} is past its end, {len(self.text)}")
-        if self.unit == "utf-16":
-            return place if self.text.isascii() else self._units[place]
-        found = bisect_left(self._starts, place)
-        if self._starts[found] != place:
+    rows = []
+    for span in check_spans(text, spans):
+        start, end = offsets[span.start], offsets[span.end]
+        if start is None or end is None:
             raise ValueError(
-                f"place {place} of {shown(self.text)} is inside {self._cluster(found - 1)!r}, one character to the eye; "
-                "a project that counts graphemes cannot hold it"
+                f"span {span} of {shown(text)} cuts what is one character to the eye ({text[span.start : span.end]!r} of "
+                "more), and so cannot be told in graphemes; widen it to the whole character"
             )
-        return found
+        rows.append([start, end, span.label])
+    return rows
 
-    def spans_from(self, spans: Iterable[Sequence]) -> tuple[Span, ...]:
-        """Spans in code points, of (start, end, label) in this unit; errors as in to_points and Span."""
-        found = [Span(self.to_points(start), self.to_points(end), label) for start, end, label in spans]
-        return check_spans(self.text, found)
 
-    def spans_to(self, spans: Iterable[Span]) -> list[list]:
-        """[start, end, label] in this unit, of spans in code points; errors as in from_points."""
-        return [[self.from_points(span.start), self.from_points(span.end), span.label] for span in spans]
+def from_units(text: str, rows: Iterable[Sequence], offsets: Sequence[int | None]) -> tuple[Span, ...]:
+    """Spans of `text` in code points, of (start, end, label) in the unit of `offsets`.
 
-    def _cluster(self, number: int) -> str:
-        return self.text[self._starts[number] : self._starts[number + 1]]
+    Raises:
+        ValueError: one is past the end of the text, empty, or begins or ends inside of a character.
+    """
+    places = {offset: place for place, offset in enumerate(offsets) if offset is not None}
+    spans = []
+    for start, end, label in rows:
+        if start not in places or end not in places:
+            raise ValueError(
+                f"{start}-{end} {label!r} of {shown(text)} is past the end, {offsets[-1]}, or inside of a character, "
+                "counted in the unit of the other program; correct it there"
+            )
+        spans.append(Span(places[start], places[end], label))
+    return check_spans(text, spans)
 
 
 def grapheme_starts(text: str) -> list[int]:
