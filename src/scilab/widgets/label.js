@@ -139,7 +139,7 @@ function render({ model, el }) {
     if (!now || undoing) return;
     const seconds = (performance.now() - now.since) / 1000;
     const args = { key: now.item.key, spans: closed(now.item.text, now.spans), answer: kind, annotator: desk().annotator,
-      answer_id: globalThis.crypto?.randomUUID?.() || `${Date.now()}-${Math.random().toString(36).slice(2)}`, seconds };
+      answer_id: `${now.item.arm} ${globalThis.crypto?.randomUUID?.() || `${Date.now()}-${Math.random()}`}`, seconds };
     kept.put(args);
     gone.add(args.key);
     next();

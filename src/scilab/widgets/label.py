@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import re
+import secrets
 import socket
 import tempfile
 import threading
@@ -69,6 +70,11 @@ def _combines(character: str) -> bool:
     return category(character).startswith("M")
 
 
+def arm_of(answer_id: str) -> str:
+    """ "policy" or "random": how the text of an answer was chosen, which its id begins with; "random" if it is not said."""
+    return "policy" if answer_id.startswith("policy ") else "random"
+
+
 def split_labels(text: str) -> tuple[str, ...]:
     """ "DRUG, DOSE" → ("DRUG", "DOSE")"""
     return tuple(filter(None, (part.strip() for part in text.split(","))))
@@ -93,9 +99,11 @@ class LabelWidget(Files, Asking, anywidget.AnyWidget):
                help="Spans grow to whole tokens, which is what a model can learn. Off: exactly what is drawn."),
         Toggle(name="suggestions", label="Suggestions", default=True,
                help="Show the spans that the model, or the imported file, proposes. Off: label without being led."),
-        Choice(name="policy", label="Next", default="uncertain",
-               options=(("uncertain", "What the model needs"), ("random", "Random")), help="Which texts come next: those with new names of which the model is unsure, or any."),
-        Number(name="random_share", label="Random share", default=0.25, minimum=0, maximum=1,
+        Choice(name="policy", label="Next", default="new names",
+               options=(("new names", "New names, unsure"), ("uncertain", "What it is unsure of"), ("random", "Random")),
+               help="Which texts come next: those with names that are new to the model and of which it is unsure, those "
+                    "of which it is unsure, or any."),
+        Number(name="random_share", label="Random share", default=0.33, minimum=0.05, maximum=1, step=0.05,
                help="How many of the texts are drawn at random all the same. They are the arm that the policy must beat."),
     )  # fmt: skip
 
@@ -135,10 +143,9 @@ class LabelWidget(Files, Asking, anywidget.AnyWidget):
         """
         if self.current is None:
             raise ValueError(self.desk["empty"])
-        self._given += 1
         told = self.act("answer", key=self.current["key"], answer=answer, seconds=seconds,
                         spans=self.current["spans"] if spans is None else spans,
-                        answer_id=f"{id(self)}-{self._set}-{self._given}-{random.randrange(2**63)}")  # fmt: skip
+                        answer_id=f"{self.current['arm']} {secrets.token_hex(8)}")  # fmt: skip
         if not told["ok"]:
             raise ValueError(told["message"])
         return self.current
@@ -228,7 +235,7 @@ class LabelWidget(Files, Asking, anywidget.AnyWidget):
             if taken is None:
                 raise ValueError("There is no answer of yours to take back.")
             spans = [[span.start, span.end, span.label, None] for span in taken.spans]
-            item = self._item(taken.task, "You answered this before.", spans)
+            item = self._item(taken.task, "You answered this before.", spans, arm_of(taken.answer_id))
             self._offered = [item, *(each for each in self._offered if _text(each) != _text(item))]
             self._recount()
             return {"item": item}
@@ -237,7 +244,7 @@ class LabelWidget(Files, Asking, anywidget.AnyWidget):
         """Show these texts next, answered or not, by their task hashes."""
         with self._lock:
             known = self._by_hash()
-            items = [self._item(known[each], "To be looked at again.") for each in hashes if each in known]
+            items = [self._item(known[each], "To be looked at again.", arm="policy") for each in hashes if each in known]
             if not items:
                 raise ValueError("None of these texts is in this project.")
             self._offered = items + self._offered
@@ -308,16 +315,15 @@ class LabelWidget(Files, Asking, anywidget.AnyWidget):
         with self._lock:
             values, recogniser, pool = self.values, self._recogniser, self._pool(anew)
             labelled = [answer.task for answer in self.store.answered(values["annotator"])]
-        share = 1.0 if values["policy"] == "random" else values["random_share"]
-        chosen = next_texts(recogniser, pool, labelled, AHEAD, random_share=share,
-                                              seed=self._seed + len(labelled))  # fmt: skip
+        chosen = next_texts(recogniser, pool, labelled, AHEAD, policy=values["policy"],
+                            random_share=values["random_share"], seed=self._seed)  # fmt: skip
         texts = [each.task.text for each in chosen]
         found = list(recogniser.find(texts, scores=True)) if values["suggestions"] else [()] * len(texts)
         with self._lock:
             self._choosing = False
             if of == self._set:
                 spans = [[[f.start, f.end, f.label, round(f.score, 3)] for f in each] for each in found]
-                self._take([(each.task, each.why, own) for each, own in zip(chosen, spans, strict=True)], anew)
+                self._take([(each.task, each.why, own, each.arm) for each, own in zip(chosen, spans, strict=True)], anew)
         self._publisher.wake()
 
     def _take(self, chosen: Sequence[tuple], anew: bool) -> None:
@@ -327,13 +333,13 @@ class LabelWidget(Files, Asking, anywidget.AnyWidget):
         more = [self._item(*each) for each in chosen if str(each[0].task_hash) not in known]
         self._offered = [*first, *more][:2 * AHEAD]
 
-    def _item(self, task: Task, why: str = "", spans: list | None = None) -> dict:
+    def _item(self, task: Task, why: str = "", spans: list | None = None, arm: str = "random") -> dict:
         self._given += 1
         if spans is None:
             spans = [[s.start, s.end, s.label, None] for s in task.spans] if self.values["suggestions"] else []
         where = [str(task.meta[name]) for name in ("paper", "section", "source") if task.meta.get(name)]
         return {"key": f"{task.task_hash}.{self._set}-{self._given}", "text": task.text, "tokens": tokens(task.text),
-                "spans": spans, "why": why, "where": " · ".join(where)}  # fmt: skip
+                "spans": spans, "why": why, "arm": arm, "where": " · ".join(where)}  # fmt: skip
 
     def _task(self, key: str) -> Task:
         task = self._by_hash().get(int(key.split(".")[0]))
