@@ -112,24 +112,6 @@ class Corpus:
         return f"<Corpus {', '.join(f'{key}={value!r}' for key, value in self.settings.items())}>"
 
 
-def part_of(paper_id: str, shares: Mapping[str, float], seed: int = 0) -> str:
-    """Which part a paper falls into, by a hash of its id: the same in every run and whatever else is in the corpus.
-
-    `shares` are the parts' shares of all papers, such as {"train": 0.7, "dev": 0.15, "test": 0.15}.
-
-    Raises:
-        ValueError: the shares are not positive or do not add up to 1.
-    """
-    if not shares or min(shares.values()) <= 0 or abs(sum(shares.values()) - 1) > 1e-9:
-        raise ValueError(f"the parts' shares are positive and add up to 1, got {dict(shares)}")
-    place = int.from_bytes(blake2b(f"{seed}\0{paper_id}".encode(), digest_size=8).digest()) / 2**64
-    for part, share in shares.items():
-        if place < share:
-            return part
-        place -= share
-    return part
-
-
 def _cut(paragraphs: Iterable[Paragraph]) -> Iterator[Paragraph]:
     """Paragraphs that can be read as they are: at most LONGEST characters, no half UTF-16 pairs."""
     shift = 0

@@ -42,8 +42,8 @@ def in_units(text: str, spans: Iterable[Span], offsets: Sequence[int | None]) ->
         start, end = offsets[span.start], offsets[span.end]
         if start is None or end is None:
             raise ValueError(
-                f"span {span} of {shown(text)} cuts what is one character to the eye ({text[span.start : span.end]!r} of "
-                "more), and so cannot be told in graphemes; widen it to the whole character"
+                f"span {span} of {shown(text)} begins or ends inside of what is one character to the eye, and cannot "
+                f"be told in graphemes ({text[span.start : span.end]!r}); widen it to the whole character"
             )
         rows.append([start, end, span.label])
     return rows
