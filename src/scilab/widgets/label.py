@@ -310,7 +310,7 @@ class LabelWidget(Files, Asking, anywidget.AnyWidget):
         return [(task, "") for task in tasks[:AHEAD]]
 
     def _choose_by_model(self, anew: bool, of: int) -> None:
-        from scilab.literature import next_texts
+        from scilab.literature.sampling import next_texts
 
         with self._lock:
             values, recogniser, pool = self.values, self._recogniser, self._pool(anew)

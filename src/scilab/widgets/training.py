@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from scilab.literature import Answer, LabelStore, Recogniser, Task, Training, sa
 from scilab.literature.augmentation import drug_free
 from scilab.literature.split import held_out
 
-from . import training_picture, words
+from . import training_picture
 from .acting import Launched
 from .browser import file_stem
 from .estimate import Estimate
@@ -76,7 +75,7 @@ class TrainingWidget(Panel):
     def estimate(self, values: Mapping) -> Estimate:
         if self._form.errors:
             return Estimate()
-        read = _words(task for _, task in answers(values)[0]) + 15 * values["negatives"]
+        read = _words(task for _, task, _ in answers(values)[0]) + 15 * values["negatives"]
         seconds = START_S + values["epochs"] * (0.15 + WORD_S * read)
         return Estimate(seconds, MEMORY_BYTES, note=f"{len(answers(values)[0]):,} answered texts.")
 
@@ -89,11 +88,11 @@ class TrainingWidget(Panel):
     def _training(self, values: Mapping) -> tuple[Training, int]:
         """The training, and how many words of answered texts it learns from."""
         given, labels = answers(values)
-        tasks = [task for _, task in given]
+        tasks = [task for _, task, _ in given]
         dev: Any = values["dev"]
         if values["texts"] == "random":  # held out as from all, so that both arms are judged by the same texts
             dev = held_out(tasks, values["dev"])[1]
-            tasks = [task for arm, task in given if arm == "random"]
+            tasks = [task for arm, task, _ in given if arm == "random"]
         training = Training(tasks, labels=labels, dev=dev, epochs=values["epochs"], seed=values["seed"],
                             negatives=drug_free()[:values["negatives"]], clean=values["clean"])  # fmt: skip
         return training, _words(tasks)
@@ -173,28 +172,29 @@ run.result.recogniser.save("drugs.model")
         return self._curve[1]
 
 
-def answers(values: Mapping) -> tuple[list[tuple[str, Task]], tuple[str, ...]]:
-    """[(arm, answered task)] of a project, and its labels."""
+def answers(values: Mapping) -> tuple[list[tuple[str, Task, int]], tuple[str, ...]]:
+    """[(arm, answered task, hash of the task that was asked)] of a project, and its labels."""
     if values["project"] == SAMPLE:
-        return [("random", task) for task in sample_tasks()], ("DRUG",)
+        return [("random", task, task.task_hash) for task in sample_tasks()], ("DRUG",)
     with LabelStore(values["project"]) as store:
         given: list[Answer] = [answer for answer in store.answered() if answer.answer != "ignore"]
-        return [(arm_of(answer.answer_id), answer.as_task) for answer in given], store.labels
+        return [(arm_of(each.answer_id), each.as_task, each.task.task_hash) for each in given], store.labels
 
 
 def errors(recogniser: Recogniser, values: Mapping) -> list[dict]:
     """Texts that were accepted with other spans than the model finds, those with most differences first."""
-    tasks = [task for _, task in answers(values)[0] if task.answer == "accept"]
+    given = [(task, asked) for _, task, asked in answers(values)[0] if task.answer == "accept"]
+    tasks = [task for task, _ in given]
     kept_out = {task.text for task in held_out(tasks, values["dev"])[1]}
     found = []
-    for task, spans in zip(tasks, recogniser.find([task.text for task in tasks], scores=True), strict=True):
+    for (task, asked), spans in zip(given, recogniser.find([task.text for task in tasks], scores=True), strict=True):
         there = {(span.start, span.end, span.label) for span in task.spans}
         here = {(span.start, span.end, span.label): span.score for span in spans}
         missed = [{"text": task.text[start:end], "label": label} for start, end, label in sorted(there - here.keys())]
         extra = [{"text": task.text[s:e], "label": label, "score": round(here[s, e, label], 2)}
                  for s, e, label in sorted(here.keys() - there)]  # fmt: skip
         if missed or extra:
-            found.append({"hash": Task(task.text).task_hash, "text": task.text, "missed": missed, "extra": extra,
+            found.append({"hash": asked, "text": task.text, "missed": missed, "extra": extra,
                           "held_out": task.text in kept_out})  # fmt: skip
     found.sort(key=lambda each: (not each["held_out"], -len(each["missed"]) - len(each["extra"])))
     return found[:ERRORS]
