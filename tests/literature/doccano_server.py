@@ -97,11 +97,11 @@ class DoccanoServer:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        self.url, self.home, self.log = f"http://127.0.0.1:{port}", home, open(home / "log", "w")
+        self.url, self.home = f"http://127.0.0.1:{port}", home
         backend = next((FOLDER / "venv" / "lib").glob("python*/site-packages/backend"))
         variables = environment(home, python)
         self.web = self._start(
-            [python, "-m", "gunicorn", "--chdir", backend, "--bind", f"127.0.0.1:{port}", "--workers", "1", "config.wsgi"],
+            [python, "-m", "gunicorn", "--chdir", backend, "--bind", f"127.0.0.1:{port}", "config.wsgi"],
             variables,
         )
         self.reader = self._start(
@@ -115,10 +115,11 @@ class DoccanoServer:
             time.sleep(0.1)
 
     def _start(self, words, variables):
-        return subprocess.Popen(
-            [str(word) for word in words], env=variables, cwd=self.home, stdout=self.log, stderr=self.log,
-            start_new_session=True,
-        )  # fmt: skip
+        with open(self.home / "log", "a") as log:
+            return subprocess.Popen(
+                [str(word) for word in words], env=variables, cwd=self.home, stdout=log, stderr=log,
+                start_new_session=True,
+            )  # fmt: skip
 
     def _answers(self):
         try:
@@ -134,4 +135,3 @@ class DoccanoServer:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        self.log.close()

@@ -1,6 +1,5 @@
 """A recogniser that finds the names of a list: the contract of `Recogniser` in a few lines, importable by workers."""
 
-import os
 import re
 import time
 from dataclasses import dataclass
@@ -16,12 +15,12 @@ class Found:
 
 
 class ListRecogniser:
-    """Finds `names`; a text that holds `poison` is one it cannot read, `deadly` ends its process, `slow_s` takes long."""
+    """Finds `names`; a text with `poison` in it it cannot read, one with `endless` never ends; each takes `slow_s`."""
 
     labels = ("DRUG",)
 
-    def __init__(self, names, poison="", deadly="", slow_s=0.0):
-        self.names, self.poison, self.deadly, self.slow_s = tuple(names), poison, deadly, slow_s
+    def __init__(self, names, poison="", endless="", slow_s=0.0):
+        self.names, self.poison, self.endless, self.slow_s = tuple(names), poison, endless, slow_s
 
     @property
     def digest(self):
@@ -32,8 +31,8 @@ class ListRecogniser:
         for text in texts:
             if self.poison and self.poison in text:
                 raise ValueError("cannot read this")
-            if self.deadly and self.deadly in text:
-                os._exit(1)
+            if self.endless and self.endless in text:
+                time.sleep(600)
             time.sleep(self.slow_s)
             yield tuple(
                 Found(found.start(), found.end(), "DRUG", 0.75 if scores else float("nan"))

@@ -1,9 +1,18 @@
 """From papers to molecules with a person in the loop: read, label, train, suggest, extract."""
 
+<<<<<<< HEAD
 from .agreement import Agreement, Difference, Standing, agreements, difference, disagreements, standings
 from .corpus import Corpus
 from .covid_nlp import ScreenedMolecule, labelled_sentences, screened_molecules
+=======
+from .corpus import Corpus, part_of
+from .doccano import Doccano
+from .doccano_client import DoccanoError
+from .extraction import Extraction
+>>>>>>> lit-extract
 from .label_store import Answer, LabelStore, LabelStoreError
+from .molecule_store import Mention, Molecule, MoleculeStore, MoleculeStoreError
+from .molecules import Molecules
 from .papers import Paper, Paragraph, Problem
 from .recogniser import Found, Recogniser
 from .sample import sample_tasks
@@ -17,11 +26,22 @@ __all__ = [
     "Agreement",
     "Answer",
     "Corpus",
+<<<<<<< HEAD
     "Difference",
+=======
+    "Doccano",
+    "DoccanoError",
+>>>>>>> lit-extract
     "EpochFinished",
+    "Extraction",
     "Found",
     "LabelStore",
     "LabelStoreError",
+    "Mention",
+    "Molecule",
+    "MoleculeStore",
+    "MoleculeStoreError",
+    "Molecules",
     "Paper",
     "Paragraph",
     "Problem",

@@ -21,7 +21,7 @@ from .doccano_client import ClientServer, DoccanoError, Server
 from .label_store import LabelStore
 from .offsets import Offsets
 from .papers import Problem
-from .spans import Span, overlapping, shown
+from .spans import overlapping, shown
 from .tasks import Task
 
 FILE_ROWS = 1000
@@ -76,9 +76,9 @@ class Doccano:
 
         Of a `LabelStore` it takes the answers of `annotator`, or all its texts with what was suggested. The spans
         become this user's own: other users see the texts without them. `labels` are those to choose from (default:
-        the store's, or those of the spans). `allow_overlapping` and `grapheme_mode` hold for a project that is made. The
-        same text twice is two examples. A text that is there already is not sent again, so that a push that was cut off
-        is simply made again.
+        the store's, or those of the spans). `allow_overlapping` and `grapheme_mode` hold for a project that is made.
+        The same text twice is two examples. A text that is there already is not sent again, so that a push that was
+        cut off is simply made again.
 
         Raises:
             ValueError: spans, texts or labels that doccano would drop or bend, listed; nothing has been sent then.
@@ -115,9 +115,9 @@ class Doccano:
     def pull(self, project: str | int) -> dict[str, list[Task]]:
         """What each user of a project has labelled: {user: tasks}, in the order of the project.
 
-        A task's answer is "accept" where the user has confirmed the text, and as it was pushed where the spans are still
-        the pushed ones of that user; else None. Where users work on one set of labels together, the name is "all". Spans
-        that lie outside their text or cut a character in two are left out and listed in `problems`.
+        A task's answer is "accept" where the user has confirmed the text, and as it was pushed where the spans are
+        still the pushed ones of that user; else None. Where users work on one set of labels together, the name is
+        "all". Spans that lie outside their text or cut a character in two are left out and listed in `problems`.
 
         Raises:
             ValueError: there is no such project. DoccanoError: the server failed, or the user may not export.
@@ -198,8 +198,8 @@ class Doccano:
         if missing or told:
             raise DoccanoError(
                 f"of {len(sent)} texts {len(kept)} arrived in {project['name']!r} whole, {len(missing)} did not "
-                f"({_listed(shown(row['text']) for row in missing)}). {self.url} says: {'; '.join(told[:LISTED]) or 'nothing'}"
-                ". What arrived is as it was given. See the server's log (a full disk?), then push again: only what is "
+                f"({_listed(shown(row['text']) for row in missing)}). {self.url} says: {_listed(told) or 'nothing'}. "
+                "What arrived is as it was given. See the server's log (a full disk?), then push again: only what is "
                 "missing will be sent"
             )
         return kept
@@ -211,7 +211,8 @@ class Doccano:
             try:
                 spans += offsets.spans_from([each])
             except ValueError as error:
-                self.problems.append(Problem(shown(text), f"a span of {user} was left out: {error}; draw it again in doccano"))
+                reason = f"a span of {user} was left out: {error}; draw it again in doccano"
+                self.problems.append(Problem(shown(text), reason))
         pushed = _pushed(row)
         if pushed is None:
             meta = {key: value for key, value in row.items() if key not in ("id", "text", "label", "Comments")}
@@ -297,9 +298,8 @@ def _check(tasks: Sequence[Task], overlaps: bool, where: str) -> None:
         if "\0" in task.text:
             problems.append(f"text {number}, {shown(task.text)}, holds a NUL character, which databases refuse")
         if not overlaps:
-            problems += [
-                f"text {number}, {shown(task.text)}: {first} and {second} overlap" for first, second in overlapping(task.spans)
-            ]
+            pairs = overlapping(task.spans)
+            problems += [f"text {number}, {shown(task.text)}: {one} and {other} overlap" for one, other in pairs]
     if problems:
         hint = "" if overlaps else f" Overlapping spans go only into a project that allows them, and {where} does not."
         raise ValueError(f"nothing was sent: {_listed(problems)}.{hint} Correct these, or leave them out")

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import requests
 
 CLIENT = "1.2.8"
-INSTALL = f"pip install --no-deps doccano-client=={CLIENT} (and its own imports: pip install requests requests-toolbelt)"
+INSTALL = f"pip install --no-deps doccano-client=={CLIENT} (what it imports comes with scilab)"
 ANSWER_S = 60.0
 """The longest silence of a server."""
 _lock = threading.Lock()

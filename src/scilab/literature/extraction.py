@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -93,11 +92,11 @@ class ExtractionFinished:
 class Extraction:
     """Reads every paper of `corpus` with `recogniser`, and stores who names what where in the SQLite file `to`.
 
-    A paper is read once by each model: the same paper with the same text is skipped by its digest (id, text
-    and date; the model's own digest holds the version of this code), so an extraction that was stopped or killed goes on where it was, and one over a corpus
-    that has grown reads what is new. What a chunk of about `chunk_words` words gave is stored in one transaction. At
+    A paper is read once by each model (its digest and the version of this code): a paper with the same id, text and
+    date is skipped. So an extraction that was stopped or killed goes on where it was, and one over a corpus that has
+    grown reads what is new. What a chunk of about `chunk_words` words gave is stored in one transaction. At
     most two chunks a worker are in memory. The first `scored_mentions` mentions of each molecule are read again for the
-    score of the model's beams (a beam takes a third longer than a plain reading: for all mentions, give a large number).
+    score of the model's beams (for all mentions give a large number; a reading with beams takes a quarter longer).
     `molecules` is a list of molecules screened before: `Molecules`, or the path of a CSV file. `engine` is an `Engine`
     or a name such as "processes:2"; threads share one core's worth of Python.
 
@@ -192,7 +191,10 @@ class Extraction:
         while rows := store.unscored(self.scored_mentions, 8 * SCORED_TOGETHER):
             parts = [rows[at : at + SCORED_TOGETHER] for at in range(0, len(rows), SCORED_TOGETHER)]
             for part in parts:
-                places = [(sentence, offset, offset + stop - start, label) for *_, start, stop, label, offset, sentence in part]
+                places = [
+                    (sentence, offset, offset + stop - start, label)
+                    for _, _, _, start, stop, label, offset, sentence in part
+                ]
                 session.submit(score_sentences, model, places, tag=part, uses=_uses(session, model), retries=1)
             for _ in parts:
                 while not isinstance(item := session.next(), Completion):
@@ -232,8 +234,8 @@ class Extraction:
         """
         if state["model"] != self.model:
             raise ValueError(
-                f"this extraction was begun by model {state['model']}, and the recogniser given is {self.model}: give the "
-                "one that was saved, or begin a new extraction"
+                f"this extraction was begun by model {state['model']}, and the recogniser given makes it {self.model}: "
+                "give the one that was saved, or begin a new extraction"
             )
 
     def load_records(self, records: Any) -> None:
@@ -337,6 +339,7 @@ def _uses(session: Any, key: Key) -> tuple[Key, ...]:
 
 def _digest(paper: Paper) -> bytes:
     told = blake2b(digest_size=8)
-    for part in (paper.paper_id, paper.title, paper.published, *(f"{each.index} {each.section}\0{each.text}" for each in paper.paragraphs)):
+    paragraphs = (f"{each.index} {each.section}\0{each.text}" for each in paper.paragraphs)
+    for part in (paper.paper_id, paper.title, paper.published, *paragraphs):
         told.update(part.encode(errors="replace") + b"\0")
     return told.digest()

@@ -54,9 +54,9 @@ class _File(Database):
 class Molecule:
     """One row of the table: a name under its normalised `key`.
 
-    `name` is its most frequent printed form, `forms` all of them with their numbers, `rules` what `names.normalised` did
-    to them. `papers` and `mentions` count, `first` and `last` are the earliest and latest dates of those papers ("" if
-    unknown). `score` is the mean of the mentions that were scored, None if none was. `smiles`, `qed` and `lipinski` are
+    `name` is its most frequent printed form, `forms` all of them with their numbers, `rules` what `names.normalised`
+    did to them. `papers` and `mentions` count, `first` and `last` are the earliest and latest dates of those papers (""
+    if unknown). `score` is the mean of the mentions that were scored, None if none was. `smiles`, `qed` and `lipinski` are
     None where no table knows the structure, `screened` is None without a list of screened molecules.
     """
 
@@ -141,7 +141,8 @@ class MoleculeStore:
         Raises:
             ValueError: an order there is not.
         """
-        orders = {"papers": "papers DESC, n DESC", "mentions": "n DESC", "score": "score DESC", "qed": "qed DESC", "key": "m.key"}
+        orders = {"papers": "papers DESC, n DESC", "mentions": "n DESC", "key": "m.key"}
+        orders |= {"score": "score DESC", "qed": "qed DESC"}
         if order not in orders:
             raise ValueError(f"order is one of {', '.join(orders)}, got {order!r}")
         model = self.model
@@ -181,8 +182,9 @@ class MoleculeStore:
         found: dict[str, dict[str, int]] = {}
         for key in keys:
             rows = self._database.read(
-                "SELECT substr(published, 1, 7) month, count(DISTINCT paper) FROM mentions JOIN papers USING (model, paper) "
-                "WHERE model = ? AND key = ? AND published != '' GROUP BY month ORDER BY month",
+                "SELECT substr(published, 1, 7) month, count(DISTINCT paper) FROM mentions "
+                "JOIN papers USING (model, paper) WHERE model = ? AND key = ? AND published != '' "
+                "GROUP BY month ORDER BY month",
                 (self.model, key),
             )
             found[key] = dict(rows)
@@ -191,13 +193,14 @@ class MoleculeStore:
     def counts(self) -> dict[str, int]:
         """Papers and words read, mentions, molecules and problems."""
         model = (self.model,)
-        ((papers, words),) = self._database.read("SELECT count(*), coalesce(sum(words), 0) FROM papers WHERE model = ?", model)
+        ((papers, words),) = self._database.read(
+            "SELECT count(*), coalesce(sum(words), 0) FROM papers WHERE model = ?", model
+        )
         ((mentions, molecules),) = self._database.read(
             "SELECT count(*), count(DISTINCT key) FROM mentions WHERE model = ?", model
         )
-        return {
-            "papers": papers, "words": words, "mentions": mentions, "molecules": molecules, "problems": len(self.problems()),
-        }  # fmt: skip
+        found = {"papers": papers, "words": words, "mentions": mentions, "molecules": molecules}
+        return found | {"problems": len(self.problems())}
 
     def problems(self) -> list[Problem]:
         """Papers and files that could not be read, and why."""
@@ -241,11 +244,12 @@ class MoleculeStore:
                 )
                 for each in found:
                     name = normalised(each.raw)
-                    known = execute("SELECT 1 FROM mentions WHERE model = ? AND key = ? LIMIT 1", (self._model, name.key))
-                    if known.fetchone() is None:
+                    before = "SELECT 1 FROM mentions WHERE model = ? AND key = ? LIMIT 1"
+                    if execute(before, (self._model, name.key)).fetchone() is None:
                         new += 1
                         execute("INSERT OR IGNORE INTO facts VALUES (?, ?, ?, ?, ?)", facts(name.key, molecules))
-                    execute("INSERT OR IGNORE INTO forms VALUES (?, ?, ?)", (each.raw, name.key, json.dumps(name.rules)))
+                    form = (each.raw, name.key, json.dumps(name.rules))
+                    execute("INSERT OR IGNORE INTO forms VALUES (?, ?, ?)", form)
                     execute(
                         "INSERT INTO mentions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
                         (self._model, name.key, paper.paper_id, each.paragraph, each.start, each.end, each.section,
@@ -261,8 +265,8 @@ class MoleculeStore:
                 execute("INSERT OR IGNORE INTO problems VALUES (?, ?, ?)", (self._model, each.where, each.reason))
 
     def unscored(self, each: int, limit: int) -> list[tuple]:
-        """(key, paper, paragraph, start, stop, label, offset in the sentence, sentence) of up to `limit` mentions that are
-        among the first `each` of their molecule, in order of paper and place, and have no score yet.
+        """(key, paper, paragraph, start, stop, label, offset in the sentence, sentence) of up to `limit` mentions that
+        are among the first `each` of their molecule, in order of paper and place, and have no score yet.
         """
         return self._database.read(
             "SELECT key, paper, paragraph, start, stop, label, start - sentence_start, sentence FROM (SELECT *, "
@@ -276,8 +280,8 @@ class MoleculeStore:
         with self._database.transaction() as execute:
             for (key, paper, paragraph, start, stop, label, *_), score in scored:
                 execute(
-                    "UPDATE mentions SET score = ? WHERE model = ? AND key = ? AND paper = ? AND paragraph = ? AND start = ? "
-                    "AND stop = ? AND label = ?",
+                    "UPDATE mentions SET score = ? WHERE model = ? AND key = ? AND paper = ? AND paragraph = ? "
+                    "AND start = ? AND stop = ? AND label = ?",
                     (score, self._model, key, paper, paragraph, start, stop, label),
                 )
 

@@ -13,8 +13,8 @@ from .names import normalised
 
 TABLE = Path(__file__).with_name("molecules.txt")
 _SALTS = re.compile(
-    r"[ -](?:(?:mono|di|tri)?(?:hydrochloride|hydrobromide|phosphate|sulfate|sulphate|mesylate|maleate|tartrate|citrate|"
-    r"acetate|fumarate|succinate|besylate|sodium|potassium|calcium|hydrate|hcl))+$"
+    r"[ -](?:(?:mono|di|tri)?(?:hydrochloride|hydrobromide|phosphate|sulfate|sulphate|mesylate|maleate|tartrate|"
+    r"citrate|acetate|fumarate|succinate|besylate|sodium|potassium|calcium|hydrate|hcl))+$"
 )
 
 
@@ -80,7 +80,8 @@ def table() -> Mapping[str, str]:
 
 
 class Molecules:
-    """Looks names up. `screened` is a list of molecules that somebody screened before: {name: SMILES}, SMILES may be "".
+    """Looks names up. `screened` are molecules that somebody screened before, {name: SMILES}, a SMILES may be "": for
+    the paper's own list `{each.name: each.smiles for each in screened_molecules()}`.
 
     Names of the list that the embedded table does not have are looked up in it, too.
     """
@@ -94,8 +95,8 @@ class Molecules:
 
     @classmethod
     def screened_in(cls, path: str | Path) -> Molecules:
-        """With a list in a CSV file: a column "molecule" or "name", and "smiles", "canonical_smiles" or "pubchem_smiles"
-        if there is one, such as the 803 molecules that globus-labs/covid-nlp has as LIT/LIT.csv.
+        """With a list in a CSV file: a column "molecule" or "name", and if there is one "pubchem_smiles", "smiles" or
+        "canonical_smiles".
 
         Raises:
             ValueError: there is no such column.
@@ -105,14 +106,14 @@ class Molecules:
             columns = {(name or "").strip().lower(): name for name in rows.fieldnames or ()}
             name = columns.get("molecule") or columns.get("name")
             if name is None:
-                raise ValueError(f'{path} has no column "molecule" or "name"; its columns are {", ".join(columns) or "none"}')
+                found = ", ".join(columns) or "none"
+                raise ValueError(f'{path} has no column "molecule" or "name"; its columns are {found}')
             smiles = [columns[each] for each in ("pubchem_smiles", "smiles", "canonical_smiles") if each in columns]
-            found: dict[str, str] = {}
+            listed: dict[str, str] = {}
             for row in rows:
-                given = next((row[each] for each in smiles if row[each]), "")
-                if (row[name] or "").strip() and not found.get(row[name]):
-                    found[row[name]] = given
-            return cls(found)
+                if (row[name] or "").strip() and not listed.get(row[name]):
+                    listed[row[name]] = next((row[each] for each in smiles if row[each]), "")
+            return cls(listed)
 
     @property
     def list(self) -> dict[str, str]:

@@ -16,15 +16,13 @@ RULES = "names 1"
 
 _DASHES = dict.fromkeys(map(ord, "‐‑‒–—―−﹣－⁃˗"), "-")
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff\u200e\u200f"))
-_GREEK = str.maketrans({
-    letter: name
-    for letter, name in zip(
-        "αβγδεζηθικλμνξοπρστυφχψω",
-        ("alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau upsilon phi "
-         "chi psi omega").split(),
-        strict=True,
-    )
-})  # fmt: skip
+_GREEK = str.maketrans(
+    {
+        "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon", "ζ": "zeta", "η": "eta", "θ": "theta",
+        "ι": "iota", "κ": "kappa", "λ": "lambda", "μ": "mu", "ν": "nu", "ξ": "xi", "ο": "omicron", "π": "pi",
+        "ρ": "rho", "σ": "sigma", "τ": "tau", "υ": "upsilon", "φ": "phi", "χ": "chi", "ψ": "psi", "ω": "omega",
+    }
+)  # fmt: skip
 _RAISED = re.compile(r"(?<=[^\W\d_]{3})[⁰¹²³⁴-⁹](?:[⁰¹²³⁴-⁹]|[,⁻])*$")
 _NOTES = re.compile(r"(?<=[a-z]{3})(?:,\d{1,3})+$|(?<=[a-z]{3})\[\d{1,3}(?:[,\-]\d{1,3})*\]$")
 _FRONT, _BACK = "•·●▪*†‡§¶\"'`“”‘’«»‹›,;:.!?-|/\\_=<>~#%&", "•·●▪*†‡§¶\"'`“”‘’«»‹›,;:.!?-|/\\_=<>~#%&®™©"

@@ -28,7 +28,7 @@ def read_papers(model: Key, papers: list[Paragraphs]) -> tuple[list[list[Mention
 
 
 def score_sentences(model: Key, places: list[tuple[str, int, int, str]]) -> list[float]:
-    """The score of each (sentence, start, end, label), the sentence read by itself; 0 where the model no longer finds it.
+    """The score of each (sentence, start, end, label), the sentence read by itself; 0 where it is not found then.
 
     A sentence of several names is read once.
     """

@@ -7,7 +7,7 @@ import re
 REACH = 600
 """Characters looked at on either side; a sentence that is longer is cut there."""
 _END = re.compile(r"""(?<![ .(][A-Z])[.!?]["'”’)\]]*\s+(?=["'“‘(\[]*[A-Z0-9α-ωΑ-Ω])|\n\s*""")
-_ABBREVIATION = re.compile(r"(?:\b(?:al|e\.g|i\.e|vs|cf|ca|approx|Figs?|Tabs?|Eqs?|Refs?|No|Dr|Prof|St|sp|spp|resp))\.\s+$")
+_ABBREVIATION = re.compile(r"\b(?:al|e\.g|i\.e|vs|cf|ca|approx|Figs?|Tabs?|Eqs?|Refs?|No|Dr|Prof|St|sp|spp|resp)\.\s+$")
 
 
 def sentence_around(text: str, start: int, end: int) -> tuple[int, str]:

@@ -393,6 +393,10 @@ class LabelWidget(Files, Asking, anywidget.AnyWidget):
             return "Choosing the next texts…"
         return f"All {self._total:,} texts are answered. Undo goes back to the last one."
 
+    def model_text(self) -> str:
+        """What is known of the model, in a line."""
+        return self._model_text
+
     def tools(self) -> list[dict]:
         """Buttons under the settings: {"label", "action", "on", "why"}."""
         return []
@@ -404,7 +408,7 @@ class LabelWidget(Files, Asking, anywidget.AnyWidget):
             desk = {"project": _project(self.store.path), "annotator": self.values["annotator"],
                     "labels": list(self.store.labels), "whole_words": self.values["whole_words"],
                     "guidelines": self.store.guidelines, "form": form, "progress": self._progress(),
-                    "model": self._model_text, "undo": self._done > 0, "empty": self._empty(),
+                    "model": self.model_text(), "undo": self._done > 0, "empty": self._empty(),
                     "tools": self.tools(), "problem": dict(self._trouble)}  # fmt: skip
             offered = {"set": self._set, "list": self._offered}
             with self.hold_sync():
