@@ -18,6 +18,7 @@ from typing import IO
 
 from . import cord19
 from .papers import Paper, Problem
+from .seen import Seen
 
 _BROKEN = (tarfile.TarError, EOFError, zlib.error, OSError)
 
@@ -38,7 +39,7 @@ def metadata(path: Path) -> IO[str]:
             if member.isfile() and Path(member.name).name == cord19.METADATA:
                 return _Text(tar, tar.extractfile(member))
     except _BROKEN as error:
-        raise ValueError(f"{path} is not a whole tar file ({error}); fetch it again, or give the folder") from error
+        raise ValueError(f"{path} is not a whole tar file ({' '.join(str(error).split())}); fetch it again, or give the folder") from error
     raise ValueError(f"{path} holds no {cord19.METADATA}: it is not a whole release of CORD-19; give the release's tar")
 
 
@@ -55,6 +56,14 @@ def papers(tars: list[Path], open_metadata: Callable[[], IO[str]], problems: lis
             with open_metadata() as file:
                 for row in cord19.rows(file, tars[0], problems):
                     execute("INSERT INTO rows (file, body) VALUES (?, ?)", (_key(row.file), json.dumps(row)))
+            # Of two rows of one paper the first keeps its file, in whatever order the files come.
+            copies, seen = [], Seen()
+            for number, body in execute("SELECT number, body FROM rows WHERE file IS NOT NULL ORDER BY number"):
+                row = _row(body)
+                if sum([not seen.add(name) for name in (f"id {row.paper_id}", *row.keys)]):
+                    copies.append((number, json.dumps(row._replace(file=None))))
+            for number, body in copies:
+                execute("UPDATE rows SET file = NULL, body = ? WHERE number = ?", (body, number))
             execute("CREATE INDEX by_file ON rows (file)")
             for tar in tars:
                 for name, content in _members(tar, problems):

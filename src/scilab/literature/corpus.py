@@ -89,8 +89,8 @@ class Corpus:
         self.problems, self.dropped = problems, dropped = [], {"papers": 0, "paragraphs": 0}
         papers, texts = Seen(), Seen()
         for paper in self.source.papers(problems):
-            # No `any`: every key is noted, so that a third copy is known by whichever it shares.
-            if sum([not papers.add(key) for key in (f"id {paper.paper_id}", *paper.keys)]):
+            # No `any`: every name is noted, so that a third copy is known by whichever it shares.
+            if sum([not papers.add(name) for name in paper.names]):
                 dropped["papers"] += 1
                 continue
             kept = []

@@ -33,6 +33,11 @@ class Paper:
     paragraphs: tuple[Paragraph, ...]
     keys: tuple[str, ...] = ()
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All by which this work is known, its id among them."""
+        return f"id {self.paper_id}", *self.keys
+
     def tasks(self) -> list[Task]:
         """A task to label for each paragraph, its place in `meta`: paper, title, published, section, index."""
         place = {"paper": self.paper_id, "title": self.title, "published": self.published}

@@ -120,6 +120,8 @@ class Task:
         text, tokens = row["text"], row.get("tokens") or []
         spans = [_span(text, tokens, each) for each in row.get("spans") or []]
         extra = {key: value for key, value in row.items() if key not in _OURS}
+        if any("score" in each or "answer" in each for each in row.get("spans") or []):
+            extra.setdefault("_view_id", "ner")  # older files of ner.teach do not say it, but their spans look so
         return cls(text, tuple(spans), row.get("meta") or {}, row.get("answer"), extra)
 
 

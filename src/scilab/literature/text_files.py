@@ -41,7 +41,7 @@ class Folder:
                 problems.append(Problem(str(file), f"cannot be read as UTF-8 text: {error}"))
                 continue
             title, _, body = text.lstrip().partition("\n")
-            parts = [title.strip(), *_BLANK.split(body.strip())]
+            parts = [part.strip() for part in (title, *_BLANK.split(body))]
             yield Paper(name, title.strip(), "", tuple(Paragraph(part, "", n) for n, part in enumerate(parts) if part))
 
     def digest(self) -> str:
