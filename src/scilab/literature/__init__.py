@@ -1,15 +1,11 @@
 """From papers to molecules with a person in the loop: read, label, train, suggest, extract."""
 
-<<<<<<< HEAD
 from .agreement import Agreement, Difference, Standing, agreements, difference, disagreements, standings
-from .corpus import Corpus
-from .covid_nlp import ScreenedMolecule, labelled_sentences, screened_molecules
-=======
 from .corpus import Corpus, part_of
+from .covid_nlp import ScreenedMolecule, labelled_sentences, screened_molecules
 from .doccano import Doccano
 from .doccano_client import DoccanoError
 from .extraction import Extraction
->>>>>>> lit-extract
 from .label_store import Answer, LabelStore, LabelStoreError
 from .molecule_store import Mention, Molecule, MoleculeStore, MoleculeStoreError
 from .molecules import Molecules
@@ -26,12 +22,9 @@ __all__ = [
     "Agreement",
     "Answer",
     "Corpus",
-<<<<<<< HEAD
     "Difference",
-=======
     "Doccano",
     "DoccanoError",
->>>>>>> lit-extract
     "EpochFinished",
     "Extraction",
     "Found",
@@ -61,6 +54,7 @@ __all__ = [
     "disagreements",
     "labelled_sentences",
     "overlapping",
+    "part_of",
     "sample_tasks",
     "score",
     "screened_molecules",
