@@ -1,7 +1,7 @@
 """From papers to molecules with a person in the loop: read, label, train, suggest, extract."""
 
 from .agreement import Agreement, Difference, Standing, agreements, difference, disagreements, standings
-from .corpus import Corpus, part_of
+from .corpus import Corpus
 from .covid_nlp import ScreenedMolecule, labelled_sentences, screened_molecules
 from .doccano import Doccano
 from .doccano_client import DoccanoError
@@ -54,7 +54,6 @@ __all__ = [
     "disagreements",
     "labelled_sentences",
     "overlapping",
-    "part_of",
     "sample_tasks",
     "score",
     "screened_molecules",
