@@ -9,6 +9,7 @@ import secrets
 import socket
 import tempfile
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -178,7 +179,6 @@ class LabelWidget(Files, Asking, anywidget.AnyWidget):
     def close(self) -> None:
         """Remove the widget; what was answered is kept. Idempotent."""
         if self.comm is not None:
-            self._flush()
             for part in (self._worker, self._chooser, self._publisher):
                 part.close()
         super().close()
@@ -297,7 +297,7 @@ class LabelWidget(Files, Asking, anywidget.AnyWidget):
                 self._take(self._in_order(), anew)
         elif not self._choosing or anew:
             self._choosing = True
-            self._chooser.submit(self._choose_by_model, anew, self._set)
+            self._chooser.submit(self._try_to_choose, anew, self._set)
 
     def _pool(self, anew: bool) -> list[Task]:
         kept = {_text(item) for item in self._offered[:AHEAD // 4 if anew else None]}
@@ -308,6 +308,16 @@ class LabelWidget(Files, Asking, anywidget.AnyWidget):
         tasks = self._pool(anew=True)
         tasks.sort(key=lambda task: random.Random(f"{self._seed} {task.task_hash}").random())
         return [(task, "") for task in tasks[:AHEAD]]
+
+    def _try_to_choose(self, anew: bool, of: int) -> None:
+        try:
+            self._choose_by_model(anew, of)
+        except Exception as error:  # said, and labelling goes on in random order
+            self._trouble = {"message": f"The model cannot choose texts: {error}", "details": traceback.format_exc()}
+            with self._lock:
+                self._choosing = False
+                self._take(self._in_order(), anew)
+        self._publisher.wake()
 
     def _choose_by_model(self, anew: bool, of: int) -> None:
         from scilab.literature.sampling import next_texts
@@ -324,7 +334,6 @@ class LabelWidget(Files, Asking, anywidget.AnyWidget):
             if of == self._set:
                 spans = [[[f.start, f.end, f.label, round(f.score, 3)] for f in each] for each in found]
                 self._take([(each.task, each.why, own, each.arm) for each, own in zip(chosen, spans, strict=True)], anew)
-        self._publisher.wake()
 
     def _take(self, chosen: Sequence[tuple], anew: bool) -> None:
         """Offer these after what is offered already; ``anew`` after the first few, which the page may show."""
