@@ -7,8 +7,16 @@ import pytest
 
 from scilab.literature import Corpus, Paragraph
 
-NEW = ["cord_uid", "sha", "source_x", "title", "doi", "pmcid", "pubmed_id", "license", "abstract", "publish_time", "authors", "journal", "mag_id", "who_covidence_id", "arxiv_id", "pdf_json_files", "pmc_json_files", "url", "s2_id"]
-OLD = ["cord_uid", "sha", "source_x", "title", "doi", "pmcid", "pubmed_id", "license", "abstract", "publish_time", "authors", "journal", "mag_id", "who_covidence_id", "has_pdf_parse", "has_pmc_xml_parse", "full_text_file", "url"]
+NEW = [
+    "cord_uid", "sha", "source_x", "title", "doi", "pmcid", "pubmed_id", "license", "abstract", "publish_time",
+    "authors", "journal", "mag_id", "who_covidence_id", "arxiv_id", "pdf_json_files", "pmc_json_files", "url",
+    "s2_id",
+]  # fmt: skip
+OLD = [
+    "cord_uid", "sha", "source_x", "title", "doi", "pmcid", "pubmed_id", "license", "abstract", "publish_time",
+    "authors", "journal", "mag_id", "who_covidence_id", "has_pdf_parse", "has_pmc_xml_parse", "full_text_file",
+    "url",
+]  # fmt: skip
 LONG = "Remdesivir and the recovery of adults with pneumonia in nine hospitals"
 
 

@@ -1,3 +1,4 @@
+import gc
 import json
 import os
 import signal
@@ -153,6 +154,7 @@ def test_answers_come_back_from_a_prodigy_file_once(store, tmp_path):
         assert other.import_prodigy(file) == (0, 0)
         assert other.answered() == [*store.answered()]
     assert store.import_prodigy(file) == (0, 0)  # its own
+    assert store.import_prodigy(file, "carl") == (0, 3) and len(store.answered("carl")) == 2  # two of one task
 
 
 def test_a_file_of_prodigys_own_is_read_with_its_sessions(store, tmp_path):
@@ -263,6 +265,17 @@ def test_the_heartbeat_goes_on_while_a_person_reads(tmp_path, monkeypatch):
         while beat() <= first:
             assert time.monotonic() < deadline, "no heartbeat"
             time.sleep(0.01)
+
+
+def test_a_store_that_was_forgotten_lets_go_of_the_project(tmp_path, monkeypatch):
+    monkeypatch.setattr(liveness, "HEARTBEAT_S", 0.02)
+    path = tmp_path / "labels.db"
+    LabelStore(path).answer(ASPIRIN, "ann", [], "accept")
+    gc.collect()
+    look, deadline = sqlite3.connect(path), time.monotonic() + 20
+    while look.execute("SELECT * FROM holding").fetchall():
+        assert time.monotonic() < deadline, "it is still held"
+        time.sleep(0.01)
 
 
 def test_threads_answer_at_the_same_time(store):

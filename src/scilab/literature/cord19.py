@@ -50,7 +50,7 @@ class Cord19:
     """
 
     def __init__(self, path: str | os.PathLike) -> None:
-        self.path = Path(path).expanduser()
+        self.path = Path(path).expanduser().absolute()
         self.settings = {"corpus": "cord19", "path": str(self.path)}
         if self.path.is_dir():
             _check_folder(self.path)

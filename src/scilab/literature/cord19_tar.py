@@ -39,14 +39,16 @@ def metadata(path: Path) -> IO[str]:
             if member.isfile() and Path(member.name).name == cord19.METADATA:
                 return _Text(tar, tar.extractfile(member))
     except _BROKEN as error:
-        raise ValueError(f"{path} is not a whole tar file ({' '.join(str(error).split())}); fetch it again, or give the folder") from error
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} is not a whole tar file ({reason}); fetch it again, or give the folder") from error
     raise ValueError(f"{path} holds no {cord19.METADATA}: it is not a whole release of CORD-19; give the release's tar")
 
 
 def papers(tars: list[Path], open_metadata: Callable[[], IO[str]], problems: list[Problem]) -> Iterator[Paper]:
     """The papers whose parse is in one of the tars, in that order, then all others of metadata.csv."""
     with tempfile.TemporaryDirectory(prefix="scilab-cord19-") as scratch:
-        database = sqlite3.connect(Path(scratch) / "rows.db", isolation_level=None)
+        # Read by one thread at a time, but not always closed by the same.
+        database = sqlite3.connect(Path(scratch) / "rows.db", isolation_level=None, check_same_thread=False)
         try:
             execute = database.execute
             for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-8000"):
@@ -61,9 +63,8 @@ def papers(tars: list[Path], open_metadata: Callable[[], IO[str]], problems: lis
             for number, body in execute("SELECT number, body FROM rows WHERE file IS NOT NULL ORDER BY number"):
                 row = _row(body)
                 if sum([not seen.add(name) for name in (f"id {row.paper_id}", *row.keys)]):
-                    copies.append((number, json.dumps(row._replace(file=None))))
-            for number, body in copies:
-                execute("UPDATE rows SET file = NULL, body = ? WHERE number = ?", (body, number))
+                    copies.append((number,))
+            database.executemany("UPDATE rows SET file = NULL WHERE number = ?", copies)
             execute("CREATE INDEX by_file ON rows (file)")
             for tar in tars:
                 for name, content in _members(tar, problems):
@@ -72,10 +73,10 @@ def papers(tars: list[Path], open_metadata: Callable[[], IO[str]], problems: lis
                         execute("DELETE FROM rows WHERE number = ?", found[:1])
                         yield cord19.paper(_row(found[1]), (f"{tar}: {name}", content), problems, str(tar))
             last = 0
-            # With and then without a parse that was named; by number, for one cursor would hold all that is deleted.
-            while found := execute("SELECT number, body FROM rows WHERE number > ? LIMIT 1", (last,)).fetchone():
-                last, row = found[0], _row(found[1])
-                parse = (f"{tars[0]}: {row.file}", "is not there, though metadata.csv names it") if row.file else None
+            # What no archive held, and the papers and copies without a parse.
+            while found := execute("SELECT number, file, body FROM rows WHERE number > ? LIMIT 1", (last,)).fetchone():
+                last, file, row = found[0], found[1], _row(found[2])
+                parse = (f"{tars[0]}: {row.file}", "is not there, though metadata.csv names it") if file else None
                 yield cord19.paper(row, parse, problems, str(tars[0]))
         finally:
             database.close()

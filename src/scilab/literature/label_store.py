@@ -18,7 +18,8 @@ from . import prodigy_file
 from .spans import Span, check_spans
 from .tasks import ANSWERS, Task, Tokens, spans_as_lists
 
-_ACT = ("_annotator_id", "_session_id", "_timestamp", "_answer_id")  # of a Prodigy row: says who answered, and when
+# Keys of a Prodigy row that tell of the answer, not of the task; the last two are ours.
+_ACT = ("_annotator_id", "_session_id", "_timestamp", "_answer_id", "_labels")
 
 
 class LabelStoreError(DatabaseError):
@@ -69,8 +70,8 @@ class Answer:
     @property
     def as_task(self) -> Task:
         """The task with this annotator's spans and answer, as a Prodigy file holds it."""
-        act = {"_annotator_id": self.annotator, "_timestamp": self.at, "_answer_id": self.answer_id}
-        extra = {**self.task.extra, **act}
+        act = (self.annotator, self.annotator, self.at, self.answer_id, list(self.labels))
+        extra = {**self.task.extra, **dict(zip(_ACT, act, strict=True))}
         return Task(self.task.text, self.spans, self.task.meta, self.answer, extra)
 
 
@@ -183,9 +184,9 @@ class LabelStore:
         Raises:
             ValueError: a span lies outside the text or has an unknown label, or the answer or annotator is no such.
         """
-        at = time.time()
+        at, id = time.time(), answer_id or secrets.token_hex(8)
         with self._writing() as execute:
-            return self._keep(execute, task, annotator, spans, answer, answer_id or secrets.token_hex(8), seconds, at)
+            return self._keep(execute, task, annotator, spans, answer, id, seconds, at, self.labels)
 
     def undo(self, annotator: str, answer_id: str | None = None) -> Answer | None:
         """Take back the annotator's newest standing answer, or the one with that id if it is standing.
@@ -255,14 +256,17 @@ class LabelStore:
                         continue
                     who = annotator or act["_annotator_id"] or act["_session_id"] or "imported"
                     said = [who, task.text, spans_as_lists(task.spans), task.answer, act["_timestamp"]]
-                    id = act["_answer_id"] or f"imported {_digest(said).hex()}"
-                    at = float(act["_timestamp"] or time.time())
-                    new_answers += self._keep(execute, question, str(who), task.spans, task.answer, str(id), None, at)
+                    known = who == act["_annotator_id"] and act["_answer_id"]
+                    id = str(known or f"imported {_digest(said).hex()}")
+                    at, asked = float(act["_timestamp"] or time.time()), tuple(act["_labels"] or labels)
+                    new_answers += self._keep(
+                        execute, question, str(who), task.spans, task.answer, id, None, at, asked
+                    )
                 except ValueError as error:
                     raise ValueError(f"{path}, line {number}: {error}") from None
         return new_tasks, new_answers
 
-    def _keep(self, execute, task, annotator, spans, answer, answer_id, seconds, at) -> bool:
+    def _keep(self, execute, task, annotator, spans, answer, answer_id, seconds, at, asked) -> bool:
         spans, labels = check_spans(task.text, spans), self.labels
         if answer not in ANSWERS:
             raise ValueError(f"an answer is one of {', '.join(ANSWERS)}, got {answer!r}")
@@ -270,7 +274,7 @@ class LabelStore:
             raise ValueError(f"give the annotator's name, to keep people's answers apart; got {annotator!r}")
         _known(spans, labels)
         number, _ = self._add(execute, task, labels)
-        values = (answer_id, number, annotator, answer, _json(spans_as_lists(spans)), _json(labels), at, seconds)
+        values = (answer_id, number, annotator, answer, _json(spans_as_lists(spans)), _json(asked), at, seconds)
         return bool(
             execute(
                 "INSERT OR IGNORE INTO answers (id, task, annotator, answer, spans, labels, at, seconds) "

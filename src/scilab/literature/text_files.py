@@ -21,7 +21,7 @@ class Folder:
     """Text files in UTF-8: first line the title (and paragraph 0), blank lines between paragraphs."""
 
     def __init__(self, path, pattern: str = "**/*.txt") -> None:
-        self.path, self.pattern = Path(path).expanduser(), pattern
+        self.path, self.pattern = Path(path).expanduser().absolute(), pattern
         if not self.path.is_dir():
             raise ValueError(f"there is no folder {self.path}; give the folder that holds the text files")
         if next(self._files(), None) is None:
@@ -58,7 +58,7 @@ class _Rows:
     kind: str
 
     def __init__(self, path, text: str = "text", id: str | None = None) -> None:
-        self.path, self.text, self.id = Path(path).expanduser(), text, id
+        self.path, self.text, self.id = Path(path).expanduser().absolute(), text, id
         if not self.path.is_file():
             raise ValueError(f"there is no file {self.path}; give the path of a {self.kind.upper()} file")
         self.settings = {"corpus": self.kind, "path": str(self.path), "text": text, "id": id}

@@ -6,6 +6,7 @@ import secrets
 import threading
 import time
 import weakref
+from pathlib import Path
 
 from . import liveness
 from .database import Database
@@ -50,7 +51,8 @@ class Holding:
                     "(or shut that kernel down), or open another file"
                 )
             execute("REPLACE INTO holding VALUES (1, ?, ?, ?, ?, ?)", (*mine, time.time(), self._claim))
-        threading.Thread(target=_beat, args=(weakref.ref(self), self._over), name="heartbeat", daemon=True).start()
+        told = weakref.ref(self), self._over, type(database), database.path, self._claim
+        threading.Thread(target=_beat, args=told, name="heartbeat", daemon=True).start()
 
     def check(self, execute) -> None:
         """Inside a transaction that writes: raises DatabaseError if another process took the right over meanwhile."""
@@ -69,11 +71,7 @@ class Holding:
             if self._users or self._over.is_set():
                 return
             self._over.set()
-        try:
-            with self._database.transaction() as execute:
-                execute("DELETE FROM holding WHERE claim = ?", (self._claim,))
-        except OSError:
-            pass  # the file is gone or its disk full: the claim ends with this process
+        _let_go(self._database, self._claim)
 
     def beat(self) -> None:
         """Say that this process lives."""
@@ -85,9 +83,21 @@ _held: weakref.WeakKeyDictionary[Database, weakref.ref[Holding]] = weakref.WeakK
 _taking = threading.Lock()
 
 
-def _beat(holding: weakref.ref[Holding], over: threading.Event) -> None:
+def _let_go(database: Database, claim: str) -> None:
+    try:
+        with database.transaction() as execute:
+            execute("DELETE FROM holding WHERE claim = ?", (claim,))
+    except OSError:
+        pass  # the file is gone or its disk full: the claim ends with this process
+
+
+def _beat(
+    holding: weakref.ref[Holding], over: threading.Event, kind: type[Database], path: Path, claim: str
+) -> None:
     while not over.wait(liveness.HEARTBEAT_S):
         if (living := holding()) is None:
+            if path.exists():  # forgotten, not closed: others need not wait until this process ends
+                _let_go(kind.at(path), claim)
             return
         try:
             living.beat()
