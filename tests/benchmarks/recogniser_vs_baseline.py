@@ -1,7 +1,7 @@
 """Our recogniser beside a blank spaCy CNN trained on the same sentences in the same process.
 
-The labelled set of the CORD-19 paper's train_val.csv is cut 70/15/15 by a hash of the normalised text; the best epoch is
-chosen on the second part, the figures are of the third, over the seeds given. The blank CNN is `spacy init config
+The labelled set of the CORD-19 paper's train_val.csv is cut 70/15/15 by a hash of the normalised text; the best epoch
+is chosen on the second part, the figures are of the third, over the seeds given. The blank CNN is `spacy init config
 --pipeline ner --optimize efficiency` with that configuration's optimiser, batches and dropout, as many epochs as ours.
 False mentions are counted on abstracts of CORD-19 that were read by hand and name no drug. Training is CPU time; set
 OMP_NUM_THREADS=1. A seed's counts are kept in --keep, if given, and used again. Last line: one JSON object.
@@ -18,8 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import spacy
-from labelled_sets import drug_free_abstracts, labelled, thirds
+from labelled_sets import drug_free_abstracts, labelled, rounded, thirds
 from metering import machine
 from spacy.cli.init_config import init_config
 from spacy.training import Example
@@ -28,6 +27,7 @@ from thinc.api import NumpyOps
 
 from scilab.literature import Span, Training, sample_tasks, score
 from scilab.literature.augmentation import drug_free
+from scilab.literature.features import drug_names
 from scilab.literature.scoring import Share, interval, names
 
 EPOCHS = 6
@@ -78,8 +78,9 @@ def ours(train, dev, seed):
     return training.result
 
 
-def counts(scores, free, cpu_s):
+def counts(scores, unlisted, free, cpu_s):
     return {
+        "unlisted": [unlisted.unseen.hits, unlisted.unseen.of],
         "counts": [scores.right, scores.found, scores.true],
         "unseen": [scores.unseen.hits, scores.unseen.of],
         "false": free.false_free, "words": free.words_free, "cpu_s": cpu_s,
@@ -98,7 +99,8 @@ def one_seed(seed, parts, free):
     for name, find, seconds in (
         ("blank", blank.find, middle - began), ("ours", result.recogniser.find, ended - middle)
     ):  # fmt: skip
-        figures[name] = counts(score(find, test, known), score(find, free), seconds)
+        unlisted = score(find, test, known | drug_names())  # names that neither training nor the gazetteer has
+        figures[name] = counts(score(find, test, known), unlisted, score(find, free), seconds)
     return figures
 
 
@@ -119,11 +121,14 @@ def summary(seeds):
     figures = {"seeds": len(seeds), "test_texts": ours.shape[1], "epochs": EPOCHS}
     for name, counts, drawn_f1 in (("ours", ours, first), ("blank", blank, second)):
         hits, of = (sum(each[name]["unseen"][n] for each in seeds) for n in (0, 1))
+        unlisted = [sum(each[name]["unlisted"][n] for each in seeds) for n in (0, 1)]
         unseen = Share(round(hits / len(seeds)), of // len(seeds))  # seeds share their texts: no more names than these
         words = sum(each[name]["words"] for each in seeds)
         figures[name] = {
-            "f1": f1(counts), "f1_interval": interval(drawn_f1), "f1_by_seed": [f1(np.array(each[name]["counts"])) for each in seeds],
+            "f1": f1(counts), "f1_interval": interval(drawn_f1),
+            "f1_by_seed": [f1(np.array(each[name]["counts"])) for each in seeds],
             "precision": counts[0].sum() / counts[1].sum(), "recall": counts[0].sum() / counts[2].sum(),
+            "unlisted_recall": unlisted[0] / max(1, unlisted[1]), "unlisted_names": unlisted[1] // len(seeds),
             "unseen_recall": hits / of, "unseen_interval": unseen.interval, "unseen_names": unseen.of,
             "false_per_1000_words": 1000 * sum(each[name]["false"] for each in seeds) / words,
             "drug_free_words": words // len(seeds), "training_cpu_s": max(each[name]["cpu_s"] for each in seeds),
@@ -132,14 +137,6 @@ def summary(seeds):
     figures["false_mentions_ratio"] = figures["ours"]["false_per_1000_words"] / figures["blank"]["false_per_1000_words"]
     figures["reliability"] = seeds[0]["reliability"]
     return figures
-
-
-def rounded(value):
-    if isinstance(value, dict):
-        return {key: rounded(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [rounded(each) for each in value]
-    return round(float(value), 4) if isinstance(value, float | np.floating) else int(value) if isinstance(value, np.integer) else value
 
 
 def main():

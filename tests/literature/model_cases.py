@@ -7,9 +7,10 @@ import random
 from scilab.literature import Span, Task
 
 DRUGS = (
-    "remdesivir favipiravir ribavirin lopinavir ritonavir oseltamivir imatinib gefitinib azithromycin erythromycin "
-    "fluconazole itraconazole losartan valsartan atorvastatin simvastatin ampicillin amoxicillin levofloxacin"
-).split()
+    "remdesivir", "favipiravir", "ribavirin", "lopinavir", "ritonavir", "oseltamivir", "imatinib",
+    "gefitinib", "azithromycin", "erythromycin", "fluconazole", "itraconazole", "losartan", "valsartan",
+    "atorvastatin", "simvastatin", "ampicillin", "amoxicillin", "levofloxacin",
+)  # fmt: skip
 PATTERNS = (
     "Patients were treated with {} for ten days .",
     "The effect of {} on viral load was small .",

@@ -12,16 +12,20 @@ from .molecules import Molecules
 from .papers import Paper, Paragraph, Problem
 from .recogniser import Found, Recogniser
 from .sample import sample_tasks
+from .sampling import POLICIES, Suggestion, next_texts
 from .scoring import Scores, Share, score
 from .simulated_annotator import SimulatedAnnotator
+from .simulation import CurvePoint, area, compared, simulate
 from .spans import Span, check_spans, overlapping, snap
 from .tasks import Task
 from .training import EpochFinished, Training, TrainingStarted
 
 __all__ = [
+    "POLICIES",
     "Agreement",
     "Answer",
     "Corpus",
+    "CurvePoint",
     "Difference",
     "Doccano",
     "DoccanoError",
@@ -45,18 +49,23 @@ __all__ = [
     "SimulatedAnnotator",
     "Span",
     "Standing",
+    "Suggestion",
     "Task",
     "Training",
     "TrainingStarted",
     "agreements",
+    "area",
     "check_spans",
+    "compared",
     "difference",
     "disagreements",
     "labelled_sentences",
+    "next_texts",
     "overlapping",
     "sample_tasks",
     "score",
     "screened_molecules",
+    "simulate",
     "snap",
     "standings",
 ]

@@ -40,7 +40,8 @@ class Calibration:
         if len(raw) < ENOUGH or len(set(right)) < 2:
             return cls()
         least = 1 / (len(raw) + 2)
-        fitted = IsotonicRegression(y_min=least, y_max=1 - least, out_of_bounds="clip").fit(raw, np.asarray(right, float))
+        fitted = IsotonicRegression(y_min=least, y_max=1 - least, out_of_bounds="clip")
+        fitted.fit(raw, np.asarray(right, float))
         return cls(fitted.X_thresholds_, fitted.y_thresholds_)
 
     def __call__(self, raw: float) -> float:
@@ -66,8 +67,8 @@ def reliability(raw: Sequence[float], right: Sequence[bool], groups: Sequence[in
         mapping = Calibration.fit(raw[half != side], right[half != side])
         scores[half == side] = [mapping(each) for each in raw[half == side]]
     place = np.minimum((scores * 10).astype(int), 9)
+    inside = [(n, place == n) for n in range(10) if (place == n).any()]
     return tuple(
-        Bin(n / 10, (n + 1) / 10, int((place == n).sum()), float(scores[place == n].mean()), float(right[place == n].mean()))
-        for n in range(10)
-        if (place == n).any()
+        Bin(n / 10, (n + 1) / 10, int(here.sum()), float(scores[here].mean()), float(right[here].mean()))
+        for n, here in inside
     )

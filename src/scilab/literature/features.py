@@ -17,7 +17,30 @@ from thinc.types import Ints2d
 
 # Stems of international nonproprietary names (WHO, "The use of stems in the selection of INN", 2018), then endings of
 # systematic and trivial chemical names. The longest that fits counts.
-STEMS = ["abine", "adol", "alol", "amab", "amivir", "anserin", "ase", "astine", "azepam", "azepine", "azine", "azole", "bactam", "barb", "bendazole", "buvir", "caine", "cavir", "cef", "ciclovir", "cidin", "cillin", "cin", "citabine", "clidine", "closporin", "coxib", "cycline", "dapsone", "dazole", "degib", "dipine", "dralazine", "drine", "dronate", "elvir", "entan", "eptide", "estr", "fenac", "fenone", "fibrate", "floxacin", "flozin", "flurane", "fovir", "fungin", "gabalin", "gatran", "giline", "gliptin", "glitazone", "gosivir", "grel", "icam", "idine", "idone", "ifene", "iline", "imab", "imod", "imus", "inib", "ium", "ivir", "izine", "kacin", "kinra", "kiren", "leukin", "lisib", "lukast", "lumab", "lutamide", "mab", "melteon", "mer", "mesine", "micin", "mivir", "mustine", "mycin", "nab", "nabant", "navir", "nidazole", "nidine", "olol", "olone", "omab", "onide", "onium", "orex", "oside", "oxacin", "oxan", "oxetine", "oxicam", "pamil", "parib", "parin", "peridol", "peridone", "phylline", "piprant", "planin", "platin", "plase", "prazole", "pressin", "previr", "pril", "profen", "prost", "quidar", "quin", "quine", "racetam", "relin", "renone", "rifa", "ritinib", "rubicin", "sartan", "semide", "setron", "siban", "spirone", "stat", "statin", "stigmine", "sulfa", "sulfone", "tadine", "tant", "tapide", "tasvir", "taxel", "tecan", "tegravir", "tegrastim", "teplase", "terol", "thiazide", "thromycin", "tidine", "tinib", "toin", "trexate", "trexed", "triptan", "triptyline", "uracil", "uridine", "vaptan", "vastatin", "verine", "vir", "virenz", "virine", "viroc", "virsen", "virtide", "vudine", "xaban", "xaban", "zafone", "zepam", "zolamide", "zolid", "zomib", "zumab", "ximab", "acetate", "acid", "al", "amide", "amine", "ane", "anoic", "ate", "azide", "bromide", "chloride", "citrate", "cyanide", "dioxide", "ene", "enoic", "fluoride", "fumarate", "gen", "hydrochloride", "hydroxide", "iodide", "ide", "imidazole", "ine", "ite", "kin", "magnesium", "maleate", "mesylate", "nitrate", "nitrite", "ol", "one", "ose", "oxide", "oyl", "peroxide", "phosphate", "potassium", "purine", "pyridine", "pyrimidine", "sodium", "sulfate", "sulphate", "tartrate", "yl", "yne", "zinc", "calcium"]
+STEMS = (
+    "abine", "acetate", "acid", "adol", "al", "alol", "amab", "amide", "amine", "amivir", "ane", "anoic",
+    "anserin", "ase", "astine", "ate", "azepam", "azepine", "azide", "azine", "azole", "bactam", "barb",
+    "bendazole", "bromide", "buvir", "caine", "calcium", "cavir", "cef", "chloride", "ciclovir", "cidin",
+    "cillin", "cin", "citabine", "citrate", "clidine", "closporin", "coxib", "cyanide", "cycline", "dapsone",
+    "dazole", "degib", "dioxide", "dipine", "dralazine", "drine", "dronate", "elvir", "ene", "enoic", "entan",
+    "eptide", "estr", "fenac", "fenone", "fibrate", "floxacin", "flozin", "fluoride", "flurane", "fovir",
+    "fumarate", "fungin", "gabalin", "gatran", "gen", "giline", "gliptin", "glitazone", "gosivir", "grel",
+    "hydrochloride", "hydroxide", "icam", "ide", "idine", "idone", "ifene", "iline", "imab", "imidazole",
+    "imod", "imus", "ine", "inib", "iodide", "ite", "ium", "ivir", "izine", "kacin", "kin", "kinra", "kiren",
+    "leukin", "lisib", "lukast", "lumab", "lutamide", "mab", "magnesium", "maleate", "melteon", "mer",
+    "mesine", "mesylate", "micin", "mivir", "mustine", "mycin", "nab", "nabant", "navir", "nidazole",
+    "nidine", "nitrate", "nitrite", "ol", "olol", "olone", "omab", "one", "onide", "onium", "orex", "ose",
+    "oside", "oxacin", "oxan", "oxetine", "oxicam", "oxide", "oyl", "pamil", "parib", "parin", "peridol",
+    "peridone", "peroxide", "phosphate", "phylline", "piprant", "planin", "plase", "platin", "potassium",
+    "prazole", "pressin", "previr", "pril", "profen", "prost", "purine", "pyridine", "pyrimidine", "quidar",
+    "quin", "quine", "racetam", "relin", "renone", "rifa", "ritinib", "rubicin", "sartan", "semide", "setron",
+    "siban", "sodium", "spirone", "stat", "statin", "stigmine", "sulfa", "sulfate", "sulfone", "sulphate",
+    "tadine", "tant", "tapide", "tartrate", "tasvir", "taxel", "tecan", "tegrastim", "tegravir", "teplase",
+    "terol", "thiazide", "thromycin", "tidine", "tinib", "toin", "trexate", "trexed", "triptan", "triptyline",
+    "uracil", "uridine", "vaptan", "vastatin", "verine", "vir", "virenz", "virine", "viroc", "virsen",
+    "virtide", "vudine", "xaban", "ximab", "yl", "yne", "zafone", "zepam", "zinc", "zolamide", "zolid",
+    "zomib", "zumab",
+)  # fmt: skip
 PARTS = re.compile(
     "fluor|chlor|brom|iod|meth|eth|prop|but|pent|hex|phen|benz|tolu|naphth|pyr|thi|oxy|oxo|hydr|amin|amid|nitr|sulf|"
     "sulph|phos|cyan|carb|azo|azol|cyclo|quin|imid|trop|ster|gluc|ribo|deoxy|acet|cef|ceph|cill|myc|vir|mab|nib|stat"
@@ -69,7 +92,8 @@ class WordFeatures:
             if row is None:
                 if len(rows) >= self._limit:
                     rows.clear()
-                row = rows[orth] = np.array([hash_string(t) for t in features(doc[i].text, drug_names())], dtype="uint64")
+                told = features(doc[i].text, drug_names())
+                row = rows[orth] = np.array([hash_string(each) for each in told], dtype="uint64")
             found[i] = row
         return found
 

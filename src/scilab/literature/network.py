@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import random
+import threading
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 
 import numpy as np
 import spacy
 from spacy.language import Language
-from thinc.api import Model, NumpyOps
+from spacy.ml import parser_model
+from spacy.tokens import Doc
+from spacy.training import Example
+from thinc.api import Adam, Model, NumpyOps
 
 from . import features
 from .tokenizer import SPLIT, chemical_tokenizer
@@ -33,6 +37,32 @@ class _Ops(NumpyOps):
         if not drop:
             return np.ones(shape, dtype="f")
         return (self.numbers.random(shape, dtype="f") >= drop) / np.float32(1 - drop)
+
+
+class _Shared(NumpyOps):
+    """In the place of the one object from which spaCy's parser takes the dropout of its hidden layer: draws from the
+    numbers of the network that this thread trains, and if it trains none of ours, as before.
+    """
+
+    def get_dropout_mask(self, shape: tuple[int, ...], drop: float | None) -> np.ndarray:
+        """As `_Ops`, or as spaCy's."""
+        ops = getattr(_training, "ops", None)
+        return super().get_dropout_mask(shape, drop) if ops is None else ops.get_dropout_mask(shape, drop)
+
+
+_training = threading.local()
+parser_model.NUMPY_OPS = _Shared()
+
+
+def learn(nlp: Language, docs: Sequence[Doc], optimizer: Adam, drop: float) -> float:
+    """One step on these, in which nothing is drawn from numpy's global numbers; returns the loss, summed."""
+    ner = nlp.get_pipe("ner")
+    examples = [Example(nlp.make_doc(doc.text), doc) for doc in docs]
+    _training.ops = ner.model.ops
+    try:
+        return float(ner.update(examples, drop=drop, sgd=optimizer)["ner"])
+    finally:
+        del _training.ops
 
 
 def blank_network(labels: Sequence[str]) -> Language:
@@ -60,17 +90,16 @@ def blank_network(labels: Sequence[str]) -> Language:
     ner = nlp.add_pipe("ner", config=settings)
     for label in labels:
         ner.add_label(label)
-    ops = _Ops()
-    for node in ner.model.walk():
-        node.ops = ops
     return nlp
 
 
 def initialise(nlp: Language, seed: int) -> None:
-    """Weights drawn from `seed`, and dropout from numbers of the pipeline's own, set by `reseed`."""
+    """Weights drawn from `seed`, and dropout from then on from numbers of the pipeline's own, set by `reseed`."""
     with _global_numbers(seed):
         nlp.initialize()
-    reseed(nlp, seed)
+    ops = _Ops()
+    for node in nlp.get_pipe("ner").model.walk():  # now, for the parser makes its last layer anew
+        node.ops = ops
 
 
 def reseed(nlp: Language, *numbers: int) -> None:

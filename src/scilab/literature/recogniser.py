@@ -16,7 +16,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from .calibration import Calibration
-from .network import blank_network, code_digest
+from .network import blank_network, code_digest, initialise
 
 FORMAT = "scilab recogniser 1"
 TOGETHER = 200_000
@@ -113,7 +113,7 @@ class Recogniser:
                 "train it again from its labels"
             )
         nlp = blank_network(parts["labels"])
-        nlp.initialize()
+        initialise(nlp, 0)
         nlp.get_pipe("ner").model.from_bytes(parts["model"])
         return cls(nlp, Calibration.from_list(parts["calibration"]))
 

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from .features import word_shape
 from .recogniser import Found, Recogniser
 from .tasks import Task
 
@@ -51,8 +50,10 @@ def next_texts(
     if not isinstance(n, int) or isinstance(n, bool) or n < 1:
         raise ValueError(f"n is how many texts to suggest, a whole number from 1; got {n!r}")
     if not 0 < random_share <= 1:
-        raise ValueError(f"random_share is a share above 0 (without random texts nobody knows what the policy is worth) "
-                         f"and at most 1; got {random_share!r}")  # fmt: skip
+        raise ValueError(
+            "random_share is above 0 (without random texts nobody knows what the policy is worth) and at most 1; "
+            f"got {random_share!r}"
+        )
     labelled = list(labelled)
     known = {task.text for task in labelled}
     fresh = list({task.text: task for task in pool if task.text not in known}.values())
@@ -91,7 +92,7 @@ def _uncertain(name: str, found: Found, known: Counter) -> tuple[float, str]:
 
 def _new_names(name: str, found: Found, known: Counter) -> tuple[float, str]:
     """Uncertainty, weighted by how rarely the name was labelled before."""
-    worth, why = _uncertain(name, found, known)
+    worth, _ = _uncertain(name, found, known)
     times = known[name.lower()]
     return (worth + 0.25 * found.score) / (1 + times), "a new name" if not times else f"labelled {times} times before"
 
@@ -109,22 +110,19 @@ def _chosen(
         rated = []
         for each in found:
             name = task.text[each.start : each.end]
-            if any(letter.isalpha() for letter in name) and len(word_shape(name)) <= 8:
+            if any(letter.isalpha() for letter in name):
                 value, why = worth(name, each, known)
                 rated.append((value, name, each.score, why))
         if rated:
             ranked.append((rated, task))
     chosen, asked = [], Counter()
-    # Greedily, with names already asked for in this round worth less: what is asked once need not be asked twice.
     ranked.sort(key=lambda pair: -_rate(*pair, asked)[0])
-    for start in range(0, len(ranked), 1):
+    for rated, task in ranked:
         if len(chosen) == n:
             break
-        rate, best = _rate(*ranked[start], asked)
+        rate, (_, name, score, why) = _rate(rated, task, asked)
         if rate <= 0:
             continue
-        rated, task = ranked[start]
-        _, name, score, why = best
         chosen.append(Suggestion(task, f"“{name}”: {why} (score {score:.2f})", rate, "policy"))
         asked.update({name.lower() for _, name, _, _ in rated})
     return chosen

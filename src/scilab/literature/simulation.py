@@ -1,7 +1,6 @@
 """Policies of choosing texts, compared by simulated annotators who answer from labels that are known already.
 
-Compared at equal *words read*: texts that a policy likes may be long, and a person is paid by the hour. The annotators
-are simulated: they make the mistakes of the labelled set, and no others.
+Compared at equal *words read*: texts that a policy likes may be long, and a person is paid by the hour.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import numpy as np
 from .recogniser import Recogniser
 from .sampling import next_texts
 from .scoring import score
+from .simulated_annotator import SimulatedAnnotator
 from .tasks import Task
 from .training import Training
 
@@ -36,12 +36,12 @@ class CurvePoint:
 def simulate(
     pool: Sequence[Task], test: Sequence[Task], policy: str, *, seed: int = 0, start_words: int = 1000,
     words_a_round: int = 1000, rounds: int = 3, epochs: int = 8, random_share: float = 1 / 3, look_at: int = 600,
-    labels: Sequence[str] = ("DRUG",), negatives: Sequence[str] = (),
+    labels: Sequence[str] = ("DRUG",), negatives: Sequence[str] = (), annotator: SimulatedAnnotator | None = None,
 ) -> Iterator[CurvePoint]:  # fmt: skip
     """Label `start_words` at random (the same for every policy of a seed), then `rounds` rounds, each trained anew.
 
     Each round the policy chooses among `look_at` texts drawn from the pool. The development texts are held out by
-    `Training`.
+    `Training`. What was read is answered by `annotator`, with its slips; without one, as the pool says.
 
     Raises:
         ValueError: the pool has no more words than will be read.
@@ -52,7 +52,8 @@ def simulate(
         raise ValueError(f"the pool has {have} words and {need} will be read; give more texts, or fewer rounds")
     rng = random.Random(f"{seed} simulation")
     shuffled = rng.sample(list(pool), len(pool))
-    read = _until(shuffled, start_words)
+    answer = list if annotator is None else annotator.mark_all
+    read = answer(_until(shuffled, start_words))
     recogniser: Recogniser | None = None
     for number in range(rounds + 1):
         if number:
@@ -60,7 +61,7 @@ def simulate(
             left = [task for task in rng.sample(list(pool), len(pool)) if task.text not in done][:look_at]
             n = max(2, words_a_round // 10)  # more than will be read
             told = next_texts(recogniser, left, read, n, policy=policy, random_share=random_share, seed=seed)
-            read += _until([each.task for each in told], words_a_round)
+            read += answer(_until([each.task for each in told], words_a_round))
         training = Training(read, labels=labels, epochs=epochs, seed=seed, negatives=negatives)
         for _ in training:
             pass

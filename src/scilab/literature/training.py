@@ -6,7 +6,6 @@ import contextlib
 import math
 import queue
 import random
-import threading
 import time
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,20 +14,21 @@ from hashlib import blake2b
 from typing import Any, ClassVar
 
 import torch
-from spacy.training import Example
 
 from .augmentation import augmented, drug_free
 from .calibration import Bin, Calibration, reliability
 from .label_store import LabelStore
 from .lessons import Lesson, lessons, to_doc, without_doubt
-from .network import blank_network, initialise, reseed
+from .network import blank_network, initialise, learn, reseed
 from .optimizer_state import optimizer_of, restore, snapshot
 from .recogniser import Recogniser
 from .scoring import Scores, names, places, score
 from .split import held_out
 from .tasks import Task
 
-LEARNING_RATE, DROPOUT, BATCH_WORDS = 0.002, 0.15, 800
+LEARNING_RATE, DROPOUT = 0.002, 0.15
+FEWEST_WORDS, MOST_WORDS, STEPS = 60, 800, 20
+"""Words in a batch: few labels are learned in smaller ones, so that an epoch has about so many steps."""
 EXCHANGE, STRETCHES = 0.3, 0.5
 
 
@@ -107,16 +107,17 @@ class Training:
         self.labels = tuple(dict.fromkeys(labels or (span.label for task in tasks for span in task.spans)))
         if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
             raise ValueError(f"epochs must be a whole number from 1, got {epochs!r}")
-        train, self._dev, self._share = tasks, list(dev) if not isinstance(dev, float | int) else None, dev
-        if self._dev is None:
+        if isinstance(dev, float | int):
             if isinstance(dev, bool) or not 0 <= dev < 1:
                 raise ValueError(f"dev is the share of texts held out, from 0 and below 1, or tasks; got {dev!r}")
-            train, self._dev = held_out(tasks, dev)
+            self._share = dev
+            train, held = held_out(tasks, dev)
         else:
-            self._share = len(self._dev)
-            texts = {task.text for task in self._dev}
+            self._share, held = None, list(dev)
+            texts = {task.text for task in held}
             train = [task for task in tasks if task.text not in texts]
-        self._dev = [task for task in self._dev if task.answer in (None, "accept")]
+        self._dev = [task for task in held if task.answer in (None, "accept")]
+        self._judges = any(task.spans for task in self._dev)  # else no epoch is better than the last
         if not any(task.spans for task in train if task.answer in (None, "accept")):
             raise ValueError(
                 f"there is no positive label to train from: of {len(tasks)} answered texts none that was accepted "
@@ -131,7 +132,6 @@ class Training:
         self.digest = blake2b(told.encode(), digest_size=8).hexdigest()
         self._state: dict[str, Any] = {"epoch": 0, "of": self._of}
         self._inbox: queue.SimpleQueue = queue.SimpleQueue()
-        self._held = threading.Event()  # set: somebody wrote, look into the inbox
         self._records = None  # weakly: a loop that is left with `break` ends the run
         self._made: tuple[int, Result] | None = None
 
@@ -185,29 +185,29 @@ class Training:
 
     def _epoch(self, nlp: Any, optimizer: Any, learned: list[Lesson]) -> EpochFinished | None:
         """One epoch and its record; None if somebody said stop, then nothing of it is kept."""
-        epoch, ner, loss = self._state["epoch"] + 1, nlp.get_pipe("ner"), 0.0
+        epoch, loss = self._state["epoch"] + 1, 0.0
         rng = random.Random(f"{self.seed} epoch {epoch}")
         reseed(nlp, self.seed, epoch)
         began, paused_s = time.monotonic(), 0.0
         made = augmented(learned, rng, exchange=EXCHANGE, stretches=STRETCHES, empty=self._negatives)
         docs = [to_doc(nlp, each)[0] for each in made]
-        for batch in _batches(docs, BATCH_WORDS):
+        size = min(MOST_WORDS, max(FEWEST_WORDS, sum(map(len, docs)) // STEPS))
+        for batch in _batches(docs, size):
             stopped, waited_s = self._asked()
             paused_s += waited_s
             if stopped:
                 return None
-            examples = [Example(nlp.make_doc(doc.text), doc) for doc in batch]
-            loss += ner.update(examples, drop=DROPOUT, sgd=optimizer)["ner"]
+            loss += learn(nlp, batch, optimizer, DROPOUT)
         with nlp.get_pipe("ner").model.use_params(optimizer.averages):
             recogniser = Recogniser(nlp)
             scores = score(recogniser.find, self._dev, self._known) if self._dev else None
-            value = -1.0 if scores is None or math.isnan(scores.f1) else scores.f1
             kept = {key: self._state[key] for key in ("best", "best_f1", "kept") if key in self._state}
-            if scores is None or not kept or value > kept["best_f1"]:
-                kept = {"best": epoch, "best_f1": value, "kept": _tensor(recogniser.to_bytes())}
+            if not self._judges or not kept or scores.f1 > kept["best_f1"]:
+                f1 = scores.f1 if self._judges else 0.0
+                kept = {"best": epoch, "best_f1": f1, "kept": _tensor(recogniser.to_bytes())}
         self._state = {"epoch": epoch, "of": self._of, **kept, **snapshot(nlp, optimizer)}
         seconds = time.monotonic() - began - paused_s
-        return EpochFinished(epoch, float(loss) / len(docs), *_told(scores), best=kept["best"], seconds=seconds)
+        return EpochFinished(epoch, loss / len(docs), *_told(scores), best=kept["best"], seconds=seconds)
 
     def _asked(self) -> tuple[bool, float]:
         """Obey what was sent, waiting while paused: (whether to stop, seconds waited)."""
