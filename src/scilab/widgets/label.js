@@ -268,7 +268,7 @@ function render({ model, el }) {
     if (tools.dataset.of !== JSON.stringify(told.tools)) { // else a focused button would be lost
       tools.dataset.of = JSON.stringify(told.tools);
       tools.replaceChildren(...told.tools.map(({ label: name, action, on, why: means }) => h("button",
-        { type: "button", title: means, disabled: !on, onclick: () => ask(action) }, name)));
+        { type: "button", title: means, disabled: !on, onclick: () => { ask(action); view.focus(); } }, name)));
     }
     drawChips();
     drawSaved();

@@ -243,7 +243,7 @@ class LabelWidget(Files, Asking, anywidget.AnyWidget):
     def do_review(self, hashes: Sequence[int]) -> None:
         """Show these texts next, answered or not, by their task hashes."""
         with self._lock:
-            known = self._by_hash()
+            known = self._by_hash(hashes)
             items = [self._item(known[each], "To be looked at again.", arm="policy") for each in hashes if each in known]
             if not items:
                 raise ValueError("None of these texts is in this project.")
@@ -351,13 +351,14 @@ class LabelWidget(Files, Asking, anywidget.AnyWidget):
                 "spans": spans, "why": why, "arm": arm, "where": " · ".join(where)}  # fmt: skip
 
     def _task(self, key: str) -> Task:
-        task = self._by_hash().get(int(key.split(".")[0]))
+        number = int(key.split(".")[0])
+        task = self._by_hash([number]).get(number)
         if task is None:
             raise ValueError("This text is not in this project any more.")
         return task
 
-    def _by_hash(self) -> dict[int, Task]:
-        if self._known is None:
+    def _by_hash(self, wanted: Iterable[int] = ()) -> dict[int, Task]:
+        if self._known is None or not self._known.keys() >= set(wanted):  # tasks may have been added by code
             self._known = {task.task_hash: task for task in self.store.tasks()}
         return self._known
 

@@ -48,7 +48,7 @@ class LiteratureWidget(ipywidgets.Tab):
         self.exchange.on_pull = self.label.refresh
         self._recheck = Publisher(self._looked, RECHECK_S, name="scilab-recheck")
         self.children = (self.label, self.training, self.extraction, self.exchange)
-        self.titles = ("Label", "Train", "Extract", "Agreement and exchange")
+        self.titles = ("Label", "Train", "Extract", "Exchange")
         if self.model_path.is_file():
             self._reload()
 

@@ -54,7 +54,7 @@ class TrainingWidget(Panel):
                                             "by a hash, so the same text is held out every time."),
         Toggle(name="clean", label="Doubt gaps", group="Labels", default=True,
                help="Names that are marked nearly everywhere count as unknown where they are not, instead of as wrong."),
-        Number(name="epochs", label="Epochs", group="Training", default=10, minimum=1, maximum=200, integer=True,
+        Number(name="epochs", label="Epochs", group="Training", default=6, minimum=1, maximum=200, integer=True,
                help="Passes over the texts; the best one is kept."),
         Number(name="negatives", label="Drug-free texts", group="Training", default=40, minimum=0,
                maximum=len(drug_free()), integer=True,
