@@ -10,7 +10,7 @@ from ipywidgets import Widget
 from scilab.literature import Found, LabelStore, Span, Task, sample_tasks
 from scilab.literature.tokenizer import chemical_tokenizer
 from scilab.widgets import LabelWidget
-from scilab.widgets.label import AHEAD, tokens
+from scilab.widgets.label import AHEAD, KEPT, tokens
 
 
 class Knows:
@@ -155,7 +155,7 @@ def test_a_model_suggests_and_what_comes_next_follows_from_it(store):
     widget._flush()
     assert widget.current["key"] == shown, "the text that is being read stays"
     assert widget.desk["model"] == "A model." and "policy" not in widget.desk["form"]["disabled"]
-    chosen = widget.items["list"][AHEAD // 4:]
+    chosen = widget.items["list"][KEPT:]
     assert all(item["why"] for item in chosen)
     item = next(each for each in chosen if "aspirin" in each["text"])
     at = item["text"].index("aspirin")
@@ -163,7 +163,7 @@ def test_a_model_suggests_and_what_comes_next_follows_from_it(store):
     widget.set(suggestions=False)
     widget._chooser.submit(lambda: None).result()
     widget._flush()
-    assert all(item["spans"] == [] for item in widget.items["list"][AHEAD // 4:])
+    assert all(item["spans"] == [] for item in widget.items["list"][KEPT:])
 
 
 def test_answers_go_out_and_come_in_as_prodigys_jsonl(store, pages, tmp_path):

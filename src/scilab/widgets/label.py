@@ -32,6 +32,7 @@ from .worker import Worker
 
 HERE = Path(__file__).parent
 AHEAD = 16  # texts in the page; more are chosen once half of them are answered
+KEPT = 1  # of these, when a new model chooses: the one that is being read
 PACE_OF = 30  # answers over which the pace is told
 _TOKEN = re.compile(r"(?:[^\W_]|(?<=\d)[.,](?=\d))+|[^\w\s]|_")
 NO_MODEL = "There is no model yet: texts come in random order."
@@ -117,7 +118,7 @@ class LabelWidget(Files, Asking, anywidget.AnyWidget):
         super().__init__()
         self.store = store if hasattr(store, "answer") else LabelStore(store)
         self._lock = threading.RLock()
-        self._recogniser, self._seed, self._model_text = recogniser, seed, ""
+        self._recogniser, self._seed, self._model_text, self._coming = recogniser, seed, "", ""
         self._typed: dict[str, Any] = {"annotator": annotator, "labels": ", ".join(self.store.labels)}
         self._offered, self._set, self._given, self._choosing = [], 0, 0, False
         self._pace: deque[float] = deque(maxlen=PACE_OF)
@@ -171,7 +172,7 @@ class LabelWidget(Files, Asking, anywidget.AnyWidget):
     def use(self, recogniser: Any, text: str = "") -> None:
         """Take suggestions, and what comes next, from this model; ``text`` says what it is."""
         with self._lock:
-            self._recogniser, self._model_text = recogniser, text
+            self._recogniser, self._coming = recogniser, text
             self._judge()
         self._choose(anew=True)
         self._publisher.wake()
@@ -300,7 +301,7 @@ class LabelWidget(Files, Asking, anywidget.AnyWidget):
             self._chooser.submit(self._try_to_choose, anew, self._set)
 
     def _pool(self, anew: bool) -> list[Task]:
-        kept = {_text(item) for item in self._offered[:AHEAD // 4 if anew else None]}
+        kept = {_text(item) for item in self._offered[:KEPT if anew else None]}
         return [task for task in self.store.unanswered(self.values["annotator"]) if str(task.task_hash) not in kept]
 
     def _in_order(self) -> list[tuple[Task, str]]:
@@ -317,6 +318,7 @@ class LabelWidget(Files, Asking, anywidget.AnyWidget):
             with self._lock:
                 self._choosing = False
                 self._take(self._in_order(), anew)
+        self._model_text = self._coming
         self._publisher.wake()
 
     def _choose_by_model(self, anew: bool, of: int) -> None:
@@ -325,8 +327,8 @@ class LabelWidget(Files, Asking, anywidget.AnyWidget):
         with self._lock:
             values, recogniser, pool = self.values, self._recogniser, self._pool(anew)
             labelled = [answer.task for answer in self.store.answered(values["annotator"])]
-        chosen = next_texts(recogniser, pool, labelled, AHEAD, policy=values["policy"],
-                            random_share=values["random_share"], seed=self._seed)  # fmt: skip
+        chosen = pool and next_texts(recogniser, pool, labelled, AHEAD, policy=values["policy"],
+                                     random_share=values["random_share"], seed=self._seed)  # fmt: skip
         texts = [each.task.text for each in chosen]
         found = list(recogniser.find(texts, scores=True)) if values["suggestions"] else [()] * len(texts)
         with self._lock:
@@ -337,7 +339,7 @@ class LabelWidget(Files, Asking, anywidget.AnyWidget):
 
     def _take(self, chosen: Sequence[tuple], anew: bool) -> None:
         """Offer these after what is offered already; ``anew`` after the first few, which the page may show."""
-        first = self._offered[:AHEAD // 4 if anew else None]
+        first = self._offered[:KEPT if anew else None]
         known = {_text(item) for item in first}
         more = [self._item(*each) for each in chosen if str(each[0].task_hash) not in known]
         self._offered = [*first, *more][:2 * AHEAD]
