@@ -49,7 +49,7 @@ class Database:
     """What the file is called in messages."""
     file_name: ClassVar[str]
     elsewhere: ClassVar[str]
-    """How another place is given, such as "pass another path, LabelStore(path),": a file that can be written."""
+    """How another place is given, such as "give LabelStore another path"."""
     shrink: ClassVar[str] = ""
     """How the file itself is made smaller, if it can be."""
     shared: ClassVar[str] = ""
@@ -60,6 +60,7 @@ class Database:
     synchronous: ClassVar[str] = "NORMAL"
     """"FULL" where a commit shall survive the failure of the machine, not only of the process."""
     error: ClassVar[type[DatabaseError]] = DatabaseError
+    _closing = False
 
     @classmethod
     def at(cls, path: Path) -> Self:
@@ -67,7 +68,8 @@ class Database:
         key = cls, os.path.realpath(path)
         with _opening:
             database = _open.get(key)
-            if database is None or not path.exists():  # someone may have removed the file under us
+            # A thread may meet one whose __del__ another is in; and someone may have removed the file under us.
+            if database is None or database._closing or not path.exists():
                 database = _open[key] = cls(path)
         database._check_process()
         return database
@@ -199,5 +201,6 @@ class Database:
         return sum(file.stat().st_size for file in files if file.exists())
 
     def __del__(self):
+        self._closing = True
         if hasattr(self, "_connection") and self._process == os.getpid():
             self._connection.close()
