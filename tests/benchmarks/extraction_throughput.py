@@ -5,10 +5,10 @@
 The text is made of the sentences of the embedded sample in ever new order, with two words in each paper that no other
 has; `--recogniser` takes a saved one in place of the one that is trained here on the sample. "Extraction" is all of it:
 reading the JSONL file, hashing, finding, sentences, normalising, looking molecules up and writing SQLite. Bare is
-`for doc in nlp.pipe(texts)` over texts that are already in memory. Both run in this process, in turn, `--repeats` times;
-the ratio is of their medians. Two workers are compared with one by the clock, which a loaded machine spoils: the load
-is noted, and `workers_speedup_if_cores_were_free` is twice the ratio of CPU seconds. Memory is the resident set of
-kernel and workers at the end, less what they had after the first 3 % of the papers. Prints one JSON object last.
+`for doc in nlp.pipe(texts)` over texts that are already in memory. Both run in this process, in turn, `--repeats`
+times; the ratio is of their medians. Two workers are compared with one by the clock, which a loaded machine spoils: the
+load is noted, and `two_workers_over_one_if_cores_were_free` is twice the ratio of CPU seconds. Memory is the resident
+set of kernel and workers at the end, less what they had after the first 3 % of the papers. Prints one JSON object last.
 """
 
 import argparse
@@ -24,7 +24,8 @@ import psutil
 from metering import cpu_s, machine, workers
 
 from scilab.literature import Corpus, Recogniser, Training, sample_tasks
-from scilab.literature.extraction import ChunkFinished, Extraction
+from scilab.literature.extraction import Extraction
+from scilab.literature.extraction_records import ChunkFinished
 from scilab.literature.sentences import sentence_around
 from scilab.planes import Engine
 
@@ -71,7 +72,7 @@ def extract(path, recogniser, engine, to, chunk_words=20_000):
 
 
 def beside_bare(path, recogniser, folder, repeats):
-    texts = [json.loads(line)["text"] for line in open(path, encoding="utf-8")]
+    texts = [json.loads(line)["text"] for line in path.read_text(encoding="utf-8").splitlines()]
     words = sum(text.count(" ") + 1 for text in texts)
     bare, ours = [], []
     with Engine.threads(1) as engine:

@@ -140,7 +140,7 @@ def test_graphemes_where_the_project_counts_them(ada, doccano):
     assert spans == [(9, 19), (27, 34)]
     assert ada.pull("graphemes")["ada"] == [task]
     within = Task(WITH_MARKS, (Span(0, 4, "DRUG"),))  # "Cafe" without its accent
-    with pytest.raises(ValueError, match="nothing was sent.*is inside"):
+    with pytest.raises(ValueError, match="nothing was sent.*cannot be told in graphemes"):
         ada.push([within], "graphemes again", grapheme_mode=True)
     assert "graphemes again" not in ada.projects()
 

@@ -15,7 +15,8 @@ from extraction_work import DRUGS, PAPERS, extraction, papers, rows
 from small_recogniser import ListRecogniser
 
 from scilab.literature import Corpus, Problem
-from scilab.literature.extraction import ChunkFinished, Extraction, ExtractionFinished, ExtractionStarted, PaperFailed
+from scilab.literature.extraction import Extraction
+from scilab.literature.extraction_records import ChunkFinished, ExtractionFinished, ExtractionStarted, PaperFailed
 from scilab.literature.molecule_store import MoleculeStore, MoleculeStoreError
 from scilab.literature.sentences import sentence_around
 from scilab.planes import Engine

@@ -13,21 +13,20 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from .doccano_client import ClientServer, DoccanoError, Server
+from .doccano_rows import Unit, check, checked_labels, content, listed, pushed, read_rows, rows_to_send, unit_of
 from .label_store import LabelStore
-from .offsets import Offsets
+from .offsets import from_units
 from .papers import Problem
-from .spans import overlapping, shown
+from .spans import shown
 from .tasks import Task
 
 FILE_ROWS = 1000
 """doccano reads so many rows at a time; when it fails within a file it begins that file again."""
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#f0e442", "#000000")
-LISTED = 5
 
 
 @dataclass(frozen=True)
@@ -90,10 +89,10 @@ class Doccano:
         tasks = list(tasks)
         found = self._find(project)
         overlaps = found["allow_overlapping"] if found else allow_overlapping
-        _check(tasks, overlaps, f"project {project!r}")
-        labels = _labels(tasks, labels)
-        unit = _unit(found["grapheme_mode"] if found else grapheme_mode)
-        rows = _rows_to_send(tasks, unit, self.username)
+        check(tasks, overlaps, f"project {project!r}")
+        labels = checked_labels(tasks, labels)
+        unit = unit_of(found["grapheme_mode"] if found else grapheme_mode)
+        rows = rows_to_send(tasks, unit, self.username)
         there = {} if found is None else self._by_uid(self._mine(found))
         if found is None:
             found = self._server.create_project(str(project), allow_overlapping, grapheme_mode)
@@ -104,7 +103,7 @@ class Doccano:
         told = [each for at in range(0, len(new), FILE_ROWS) for each in self._upload(found, new[at : at + FILE_ROWS])]
         if new:
             there |= self._compared(found, new, {row["id"] for row in there.values()}, told)
-        differing = [uid for uid, row in rows.items() if _content(row) != _content(there[uid])]
+        differing = [uid for uid, row in rows.items() if content(row) != content(there[uid])]
         problems = tuple(
             Problem(shown(rows[uid]["text"]), "is in the project with other spans; they were left as they are")
             for uid in differing
@@ -126,7 +125,7 @@ class Doccano:
         if found is None:
             raise ValueError(f"{self.url} has no project {project!r} for {self.username}; it has: {self._names()}")
         self.problems = []
-        unit = _unit(found["grapheme_mode"])
+        unit = unit_of(found["grapheme_mode"])
         confirmed = {user: {row["id"] for row in rows} for user, rows in self._export(found, approved=True).items()}
         return {
             user: [self._task(row, user, row["id"] in confirmed.get(user, ()), unit) for row in rows]
@@ -152,7 +151,7 @@ class Doccano:
             path = _on_disk(lambda: self._server.download(project["id"], Path(folder), approved, self.wait_s))
             try:
                 with zipfile.ZipFile(path) as files:
-                    return {Path(name).stem: _rows(files.read(name), name) for name in files.namelist()}
+                    return {Path(name).stem: read_rows(files.read(name), name) for name in files.namelist()}
             except zipfile.BadZipFile as error:
                 raise DoccanoError(f"{self.url} sent no zip file but something else ({error}); try again") from error
 
@@ -186,8 +185,10 @@ class Doccano:
         kept: dict[str, dict[str, Any]] = {}
         wrong, expected = [], {row["uid"]: row for row in sent}
         for row in self._mine(project):
-            if row.get("uid") in expected and row["id"] not in before:
-                right = _content(row) == _content(expected[row["uid"]])
+            # Another user's copy of a text, sent at the same moment, is not ours to take away.
+            own = row.get("uid") in expected and row.get("scilab") == expected[row["uid"]]["scilab"]
+            if own and row["id"] not in before:
+                right = content(row) == content(expected[row["uid"]])
                 if right and row["uid"] not in kept:
                     kept[row["uid"]] = row
                 else:
@@ -198,117 +199,29 @@ class Doccano:
         if missing or told:
             raise DoccanoError(
                 f"of {len(sent)} texts {len(kept)} arrived in {project['name']!r} whole, {len(missing)} did not "
-                f"({_listed(shown(row['text']) for row in missing)}). {self.url} says: {_listed(told) or 'nothing'}. "
+                f"({listed(shown(row['text']) for row in missing)}). {self.url} says: {listed(told) or 'nothing'}. "
                 "What arrived is as it was given. See the server's log (a full disk?), then push again: only what is "
                 "missing will be sent"
             )
         return kept
 
-    def _task(self, row: dict[str, Any], user: str, confirmed: bool, unit: str) -> Task:
+    def _task(self, row: dict[str, Any], user: str, confirmed: bool, unit: Unit) -> Task:
         text, spans = row["text"], []
-        offsets = Offsets(text, unit)
+        offsets = unit(text)
         for each in row["label"]:
             try:
-                spans += offsets.spans_from([each])
+                spans += from_units(text, [each], offsets)
             except ValueError as error:
                 reason = f"a span of {user} was left out: {error}; draw it again in doccano"
                 self.problems.append(Problem(shown(text), reason))
-        pushed = _pushed(row)
-        if pushed is None:
+        was = pushed(row)
+        if was is None:
             meta = {key: value for key, value in row.items() if key not in ("id", "text", "label", "Comments")}
             return Task(text, tuple(spans), meta, "accept" if confirmed else None)
-        original, by = pushed
+        original, by = was
         task = Task(text, tuple(spans), original.meta, None, original.extra)
         same = by == user and original.spans == task.spans
         return replace(task, answer="accept" if confirmed else original.answer if same else None)
-
-
-def _unit(grapheme_mode: bool) -> str:
-    """What doccano counts places in a text by, see `Offsets`."""
-    return "grapheme" if grapheme_mode else "utf-16"
-
-
-def _numbered(tasks: Sequence[Task]) -> Iterable[tuple[str, Task]]:
-    """(uid, task): the same for the same text in every push; the second task with a text has another than the first."""
-    seen: dict[str, int] = {}
-    for task in tasks:
-        digest = blake2b(task.text.encode(), digest_size=12).hexdigest()
-        seen[digest] = seen.get(digest, 0) + 1
-        yield f"{digest}-{seen[digest]}", task
-
-
-def _rows_to_send(tasks: Sequence[Task], unit: str, username: str) -> dict[str, dict[str, Any]]:
-    """{uid: a line of the file}. Raises ValueError for spans that the unit cannot hold, listed."""
-    rows, problems = {}, []
-    for uid, task in _numbered(tasks):
-        # As text: a number in it would come back rounded to ten digits, a missing one as null.
-        whole = json.dumps({"by": username, "task": task.to_prodigy()}, ensure_ascii=True)
-        try:
-            label = Offsets(task.text, unit).spans_to(task.spans)
-        except ValueError as error:
-            problems.append(str(error))
-            continue
-        rows[uid] = {"text": task.text, "label": label, "uid": uid, "scilab": whole}
-    if problems:
-        raise ValueError(f"nothing was sent: {_listed(problems)}. Correct these, or leave them out")
-    return rows
-
-
-def _pushed(row: dict[str, Any]) -> tuple[Task, str] | None:
-    try:
-        whole = json.loads(row["scilab"])
-        return Task.from_prodigy(whole["task"]), whole["by"]
-    except (KeyError, TypeError, ValueError):
-        return None  # it came to the server by another way
-
-
-def _content(row: dict[str, Any]) -> tuple:
-    return row["text"], tuple(sorted(map(tuple, row["label"])))
-
-
-def _rows(data: bytes, name: str) -> list[dict[str, Any]]:
-    # A raw U+2028 in a text is no end of a line.
-    rows = []
-    for number, line in enumerate(data.decode("utf-8").split("\n"), 1):
-        if line.strip():
-            try:
-                rows.append(json.loads(line))
-            except ValueError as error:
-                raise DoccanoError(f"line {number} of doccano's file {name} is no JSON ({error})") from error
-    return rows
-
-
-def _labels(tasks: Sequence[Task], labels: Sequence[str] | None) -> list[str]:
-    used = {span.label for task in tasks for span in task.spans}
-    labels = list(dict.fromkeys([*(labels or ()), *sorted(used)]))
-    for label in labels:
-        if not 0 < len(label) <= 100 or label != label.strip():
-            raise ValueError(f"doccano's labels have 1 to 100 characters and no space at their ends, got {label!r}")
-    return labels
-
-
-def _check(tasks: Sequence[Task], overlaps: bool, where: str) -> None:
-    """Raises ValueError for what doccano would silently drop or bend."""
-    if not tasks:
-        raise ValueError("there is nothing to push: give at least one task")
-    problems = []
-    for number, task in enumerate(tasks, 1):
-        if not task.text:
-            problems.append(f"text {number} is empty, which doccano refuses")
-        if "\0" in task.text:
-            problems.append(f"text {number}, {shown(task.text)}, holds a NUL character, which databases refuse")
-        if not overlaps:
-            pairs = overlapping(task.spans)
-            problems += [f"text {number}, {shown(task.text)}: {one} and {other} overlap" for one, other in pairs]
-    if problems:
-        hint = "" if overlaps else f" Overlapping spans go only into a project that allows them, and {where} does not."
-        raise ValueError(f"nothing was sent: {_listed(problems)}.{hint} Correct these, or leave them out")
-
-
-def _listed(texts: Iterable[str]) -> str:
-    texts = list(texts)
-    more = f"; and {len(texts) - LISTED} more" if len(texts) > LISTED else ""
-    return "; ".join(texts[:LISTED]) + more
 
 
 def _on_disk(act: Callable[[], Any]) -> Any:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from ..planes import Completion, Engine, EngineError, Key, Stopped
 from . import reading
 from .corpus import Corpus
+from .extraction_records import ChunkFinished, ExtractionFinished, ExtractionStarted, Notice, PaperFailed, Scored
 from .molecule_store import MoleculeStore
 from .molecules import Molecules
 from .papers import Paper, Problem
@@ -22,71 +24,10 @@ from .reading import read_papers, score_sentences
 
 AHEAD = 2
 """Chunks under way for each worker: one is read while the next waits beside it, and no more are held in memory."""
+TIDY_EVERY = 40
+"""Chunks after which memory is given back to the system."""
 SCORED_TOGETHER = 400
 """Sentences in a task that scores."""
-
-
-@dataclass(frozen=True)
-class ExtractionStarted:
-    """Model `model` begins to read into the table `to`, where it had read `papers_before` papers already."""
-
-    model: str
-    to: str
-    papers_before: int
-
-
-@dataclass(frozen=True)
-class ChunkFinished:
-    """A chunk was read and is stored. `papers`, `words`, `mentions` are its own, `new_molecules` those not met before;
-    `papers_read` and `words_read` are of this run so far, `skipped` the papers that an earlier run had read.
-    `seconds` and `cpu_seconds` are a worker's.
-    """
-
-    chunk: int
-    papers: int
-    words: int
-    mentions: int
-    new_molecules: int
-    papers_read: int
-    words_read: int
-    skipped: int
-    seconds: float
-    cpu_seconds: float
-    worker: str | None
-    advances: ClassVar[bool] = True
-
-
-@dataclass(frozen=True)
-class PaperFailed:
-    """A file or paper could not be read; it is listed in the table, and the others go on."""
-
-    where: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Scored:
-    """`mentions` of the molecules' first mentions have a score now."""
-
-    mentions: int
-
-
-@dataclass(frozen=True)
-class Notice:
-    """The engine says something that people should know."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class ExtractionFinished:
-    """All papers are read: what the table holds of this model."""
-
-    papers: int
-    words: int
-    mentions: int
-    molecules: int
-    problems: int
 
 
 class Extraction:
@@ -100,8 +41,8 @@ class Extraction:
     `molecules` is a list of molecules screened before: `Molecules`, or the path of a CSV file. `engine` is an `Engine`
     or a name such as "processes:2"; threads share one core's worth of Python.
 
-    Iterate to run: yields the records above. `result` is the table, at any time. Raises ValueError if the arguments do
-    not fit.
+    Iterate to run: yields the records of `extraction_records`. `result` is the table, at any time. Raises ValueError if
+    the arguments do not fit.
     """
 
     kind = "extraction"
@@ -318,6 +259,8 @@ class _Reading:
         ]  # fmt: skip
         mentions, new = self.store.add(read, self.extraction.molecules)
         words = sum(count for _, _, count, _ in read)
+        if self.chunks % TIDY_EVERY == 0:
+            _give_back()
         self.chunks, self.papers, self.words = self.chunks + 1, self.papers + len(read), self.words + words
         yield ChunkFinished(
             self.chunks, len(read), words, mentions, new, self.papers, self.words, self.skipped, item.timing.seconds,
@@ -331,6 +274,15 @@ class _Reading:
         if told:
             self.store.add_problems(told)
             yield from (PaperFailed(each.where, each.reason) for each in told)
+
+
+def _give_back() -> None:
+    """Free what finished tasks leave behind: Parsl's records of them, with all their texts, are cycles, and among as
+    many objects as spaCy has Python collects those too rarely. GNU's C library then returns the memory.
+    """
+    gc.collect()
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _uses(session: Any, key: Key) -> tuple[Key, ...]:

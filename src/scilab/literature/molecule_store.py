@@ -56,8 +56,8 @@ class Molecule:
 
     `name` is its most frequent printed form, `forms` all of them with their numbers, `rules` what `names.normalised`
     did to them. `papers` and `mentions` count, `first` and `last` are the earliest and latest dates of those papers
-    ("" if unknown). `score` is the mean of the mentions that were scored, None if none was. `smiles`, `qed` and `lipinski` are
-    None where no table knows the structure, `screened` is None without a list of screened molecules.
+    ("" if unknown). `score` is the mean of the mentions that were scored, None if none was. `smiles`, `qed` and
+    `lipinski` are None where no table knows the structure, `screened` is None without a list of screened molecules.
     """
 
     key: str
