@@ -17,8 +17,6 @@ python := $(VENV)/bin/python
 quiet  := --LabApp.app_settings_dir="$(CURDIR)/binder/settings" --LabApp.news_url=None \
           --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.extension_manager=readonly
 
-patient := tests/cluster tests/endpoints tests/kernels tests/planes
-
 .PHONY: lab test
 .DELETE_ON_ERROR:
 
@@ -31,12 +29,9 @@ test: $(VENV)/.installed-test
 	$(python) -m ruff check .
 	PATH="$(abspath $(VENV))/bin:$$PATH" lint-imports
 	$(python) -m nbstripout --verify --keep-id $$(find notebooks -name '*.ipynb' -not -path '*/.*')
-	@# Two halves at a time: the tests of engines, kernels and clusters mostly wait for processes to start and to die.
-	@PATH="$(abspath $(VENV))/bin:$$PATH"; export PATH; told=$$(mktemp); \
-	$(python) -m pytest $(patient) >"$$told" 2>&1 & other=$$!; \
-	$(python) -m pytest tests --ignore=tests/browser --ignore=tests/benchmarks $(patient:%=--ignore=%); one=$$?; \
-	wait $$other; two=$$?; cat "$$told"; rm -f "$$told"; \
-	test $$one -eq 0 && test $$two -eq 0 && echo "All tests passed." || { echo "Tests failed, see above." >&2; exit 1; }
+	@# Three files at a time: the tests of engines, kernels and clusters mostly wait for processes to start and to die.
+	PATH="$(abspath $(VENV))/bin:$$PATH" $(python) -m pytest tests --ignore=tests/browser --ignore=tests/benchmarks \
+	    --numprocesses=3 --dist=loadfile
 
 # A stamp is newer than what it was installed from, or the install runs again.
 $(VENV)/.installed-lab: extras :=

@@ -32,16 +32,24 @@ def chromium():
         browser.close()
 
 
-@pytest.fixture
-def lab_server(tmp_path):
-    """A JupyterLab that serves a copy of notebooks/, so that a test may save and add to it."""
-    root, scratch = tmp_path / "notebooks", tmp_path / "scratch"
-    if NOTEBOOKS.is_dir():
-        shutil.copytree(NOTEBOOKS, root, ignore=shutil.ignore_patterns(".*"))
-    root.mkdir(exist_ok=True)
-    scratch.mkdir()
-    with serve(root, scratch) as server:
+@pytest.fixture(scope="session")
+def one_server(tmp_path_factory):
+    """A JupyterLab for all tests, which takes some seconds to start."""
+    folder = tmp_path_factory.mktemp("lab")
+    (folder / "notebooks").mkdir()
+    (folder / "scratch").mkdir()
+    with serve(folder / "notebooks", folder / "scratch") as server:
         yield server
+
+
+@pytest.fixture
+def lab_server(one_server):
+    """A JupyterLab as new that serves a copy of notebooks/, so that a test may save and add to it."""
+    one_server.renew()
+    if NOTEBOOKS.is_dir():
+        shutil.copytree(NOTEBOOKS, one_server.root, ignore=shutil.ignore_patterns(".*"), dirs_exist_ok=True)
+    yield one_server
+    one_server.end_kernels()
 
 
 @pytest.fixture

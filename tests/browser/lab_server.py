@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -34,20 +35,43 @@ class LabServer:
     token: str
     root: Path
     """The folder it serves; a test may write notebooks into it."""
-    journal: Path
-    """The journal of its kernels."""
-    log: Path
+    scratch: Path
+    """Settings, run-time files and the journal."""
+
+    @property
+    def journal(self) -> Path:
+        """The journal of its kernels."""
+        return self.scratch / "journal.db"
+
+    @property
+    def log(self) -> Path:
+        return self.scratch / "lab.log"
+
+    def renew(self) -> None:
+        """No kernel, no notebook, no journal, no setting that somebody chose."""
+        self.end_kernels()
+        for path in (*self.root.iterdir(), *self.scratch.glob("journal.db*"), self.scratch / "settings"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        for plugin, values in SETTINGS.items():
+            path = self.scratch / "settings" / "@jupyterlab" / f"{plugin}.jupyterlab-settings"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(values))
+
+    def end_kernels(self) -> None:
+        for session in json.loads(self._ask("GET", "sessions")):
+            self._ask("DELETE", f"sessions/{session['id']}")
+
+    def _ask(self, method: str, what: str) -> bytes:
+        request = urllib.request.Request(f"{self.url}/api/{what}?token={self.token}", method=method)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.read()
 
 
 @contextlib.contextmanager
 def serve(root: Path, scratch: Path) -> Iterator[LabServer]:
     """Serve ``root``; settings, run-time files and the journal live in ``scratch``."""
-    for plugin, values in SETTINGS.items():
-        path = scratch / "settings" / "@jupyterlab" / f"{plugin}.jupyterlab-settings"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(values))
     port, token = free_port(), secrets.token_hex(8)
-    server = LabServer(f"http://127.0.0.1:{port}", token, root, scratch / "journal.db", scratch / "lab.log")
+    server = LabServer(f"http://127.0.0.1:{port}", token, root, scratch)
     arguments = {
         "ServerApp.ip": "127.0.0.1",
         "ServerApp.port": port,

@@ -6,10 +6,8 @@ Pictures go to the folder named by SCILAB_SHOTS, if it is set: look at them.
 import os
 from pathlib import Path
 
-import pytest
-
 PANEL = "from scilab.widgets import FederationWidget\npanel = FederationWidget()\npanel"
-LOOKS = [("JupyterLab Light", 1280), ("JupyterLab Dark", 900)]
+LOOKS = [("JupyterLab Dark", 900), ("JupyterLab Light", 1280)]
 OVERFLOW = """() => [...document.querySelectorAll(".scilab-panel")].map((it) => it.scrollWidth - it.clientWidth)"""
 
 
@@ -57,20 +55,22 @@ class Person:
 
     def rounds(self, least):
         self.page.wait_for_function(
-            "(least) => parseInt(document.querySelector('.scilab-progress-text').textContent) >= least", arg=least)
+            "(least) => parseInt(document.querySelector('.scilab-progress-text').textContent) >= least", arg=least
+        )
 
     def shot(self, name):
+        """Pictures in a wide window and light, and in a narrow one and dark."""
         self.page.mouse.move(0, 0)
-        assert max(self.page.evaluate(OVERFLOW)) <= 1
-        self.lab.screenshot(self.folder / f"{name}.png")
+        for theme, width in LOOKS:
+            self.lab.set_theme(theme).set_width(width)
+            assert max(self.page.evaluate(OVERFLOW)) <= 1
+            self.lab.screenshot(self.folder / f"{name}-{theme.split()[-1]}-{width}.png")
 
 
-@pytest.mark.parametrize(("theme", "width"), LOOKS)
-def test_a_tree_of_three_tiers_is_drawn_launched_paused_resumed_and_compared(probe, lab_page, tmp_path, theme, width):
+def test_a_tree_of_three_tiers_is_drawn_launched_paused_resumed_and_compared(probe, lab_page, tmp_path):
     probe(PANEL)
-    lab_page.set_theme(theme).set_width(width)
     lab_page.page.evaluate("() => jupyterapp.shell.collapseLeft()")
-    person = Person(lab_page, Path(os.environ.get("SCILAB_SHOTS", tmp_path)) / f"{theme.split()[-1]}-{width}")
+    person = Person(lab_page, Path(os.environ.get("SCILAB_SHOTS", tmp_path)))
     page, panel = person.page, person.panel
     person.shot("empty")
     person.choose("Shape", "flat")
@@ -142,12 +142,10 @@ def test_a_tree_of_three_tiers_is_drawn_launched_paused_resumed_and_compared(pro
     assert lab_page.problems() == []
 
 
-@pytest.mark.parametrize(("theme", "width"), LOOKS)
-def test_2048_workers_train_on_the_page(probe, lab_page, tmp_path, theme, width):
+def test_2048_workers_train_on_the_page(probe, lab_page, tmp_path):
     probe(PANEL, "panel.set(devices=2048, fanouts='16', partition='resample', rows=4, rounds=3, strategy='fedsgd')")
-    lab_page.set_theme(theme).set_width(width)
     lab_page.page.evaluate("() => jupyterapp.shell.collapseLeft()")
-    person = Person(lab_page, Path(os.environ.get("SCILAB_SHOTS", tmp_path)) / f"{theme.split()[-1]}-{width}")
+    person = Person(lab_page, Path(os.environ.get("SCILAB_SHOTS", tmp_path)))
     bars = person.panel.locator(".scilab-tree .scilab-bar")
     person.page.wait_for_function("() => document.querySelectorAll('.scilab-tree .scilab-bar').length === 16")
     bars.nth(3).dblclick()

@@ -61,19 +61,28 @@ def no_overflow(lab_page):
     assert max(wide) <= 1, wide
 
 
-@pytest.mark.parametrize("theme", THEMES)
-def test_welcome(lab_page, shots, theme):
-    lab_page.open("00_welcome.ipynb").set_theme(theme).run_all()
+def in_every_look(lab_page, shots, name):
+    """Pictures in both themes at both widths."""
+    for theme in THEMES:
+        for width in (1280, 900):
+            lab_page.set_theme(theme).set_width(width)
+            no_overflow(lab_page)
+            shots(lab_page, f"{name}-{theme}-{width}")
+
+
+def test_welcome(lab_page, shots):
+    lab_page.open("00_welcome.ipynb").run_all()
     lab_page.expect("Engine of processes")
     lab_page.expect("first result after")
-    no_overflow(lab_page)
-    shots(lab_page, "welcome")
+    for theme in THEMES:
+        lab_page.set_theme(theme)
+        no_overflow(lab_page)
+        shots(lab_page, f"welcome-{theme}")
     assert lab_page.problems() == []
 
 
-@pytest.mark.parametrize("theme", THEMES)
-def test_launch_stop_reload_resume(lab_page, shots, theme):
-    lab_page.open("01_federations.ipynb").set_theme(theme).run_all()
+def test_launch_stop_reload_resume(lab_page, shots):
+    lab_page.open("01_federations.ipynb").run_all()
     assert lab_page.problems() == []
     panel(lab_page).get_by_role("spinbutton", name="Rounds").fill("400")
     press(lab_page, "Launch")
@@ -97,10 +106,7 @@ def test_launch_stop_reload_resume(lab_page, shots, theme):
     wait_rounds(lab_page, stopped + 2)
     press(lab_page, "Stop")
     expect_status(lab_page, "stopped")
-    for width in (1280, 900):
-        lab_page.set_width(width)
-        no_overflow(lab_page)
-        shots(lab_page, f"resumed-{width}")
+    in_every_look(lab_page, shots, "resumed")
     assert lab_page.problems() == []
 
 

@@ -12,7 +12,11 @@ sys.path.insert(0, str(HERE))
 
 import sites  # noqa: E402
 
-_missing = {"test_redis.py": sites.missing_for_redis(), "test_endpoint.py": sites.missing_for_endpoints()}
+_missing = {
+    "test_redis.py": sites.missing_for_redis(),
+    "test_endpoint.py": sites.missing_for_endpoints(),
+    "test_steered_sites.py": sites.missing_for_endpoints(),
+}
 collect_ignore = [name for name, what in _missing.items() if what]
 
 

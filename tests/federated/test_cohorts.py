@@ -11,6 +11,7 @@ import torch
 from federated_cases import Net, data, finished, given, ragged, run, same, uneven, weights
 from torch import nn
 
+import scilab.federated.deployment as deployment
 import scilab.federated.federation as module
 from scilab.federated import (
     CohortFinished,
@@ -104,16 +105,23 @@ def test_convolutions_too():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_every_tree_gives_the_bits_of_the_flat_one(seed):
+def test_every_tree_gives_the_bits_of_the_flat_one(seed, monkeypatch):
     """With some devices not chosen, some not available, and one that fails."""
     away, few = {f"w{i}": Profile(availability=0.7) for i in range(11)}, FedAvg(2, 4, 0.2, fraction=0.8)
     flat = _broken(9, _federation(Topology.flat(11).with_profiles(away), strategy=few, rounds=4))
     tree = _broken(9, _federation(ragged(11, seed).with_profiles(away), strategy=few, rounds=4))
     records = run(flat), run(tree)
     same(weights(flat), weights(tree))
+    monkeypatch.setattr(deployment, "TOLD_EACH", 0)  # of many devices siblings leave their sum
+    summed = _broken(9, _federation(ragged(11, seed).with_profiles(away), strategy=few, rounds=4))
+    records = *records, run(summed)
+    same(weights(flat), weights(summed))
     failed = [{(r.round, r.device, r.reason) for r in each if isinstance(r, DeviceFailed)} for each in records]
     reasons = {reason.split(":")[0] for *_, reason in failed[0]}
-    assert failed[0] == failed[1] and reasons == {"ArithmeticError", "it was not available when it was asked"}
+    assert failed[0] == failed[1] == failed[2] and reasons == {
+        "ArithmeticError",
+        "it was not available when it was asked",
+    }
 
 
 def _broken(device, federation):
@@ -127,11 +135,13 @@ def _first_row(device):
 
 
 @pytest.mark.parametrize("engine", ["threads:1", "threads:4", "processes", "virtual"])
-@pytest.mark.parametrize("task_s", [0.0, 1e9])
-def test_neither_engine_nor_tasks_nor_workers_reach_the_bits(engine, task_s, request, monkeypatch):
+@pytest.mark.parametrize(("task_s", "summed"), [(0.0, False), (1e9, False), (0.0, True), (1e9, True)])
+def test_neither_engine_nor_tasks_nor_workers_reach_the_bits(engine, task_s, summed, request, monkeypatch):
     usual = _federation(Topology.tree(11, [3]))
     run(usual)
     monkeypatch.setattr(module, "TASK_S", task_s)
+    monkeypatch.setattr(module, "LONG_TASK_S", task_s)
+    monkeypatch.setattr(deployment, "TOLD_EACH", 0 if summed else 512)
     chosen = request.getfixturevalue("processes") if engine == "processes" else engine
     other = _federation(Topology.tree(11, [3]), chosen)
     run(other)
@@ -243,11 +253,16 @@ def test_by_default_cohorts_follow_from_the_model_and_the_devices():
         _federation(cohort=0)
 
 
-def test_each_devices_edge_carries_the_model():
-    """As one by one: S down and S up for each, also where a cohort has read the version once."""
-    records = [finished(run(_federation(ragged(11, 1), model=smooth(60), cohort=cohort)))[-1] for cohort in (4, 1)]
+@pytest.mark.parametrize("told_each", [512, 0])
+def test_each_devices_edge_carries_the_model(told_each, monkeypatch):
+    """As one by one: S down and S up for each, also where a cohort has read the version once, or left its sum."""
+    monkeypatch.setattr(deployment, "TOLD_EACH", told_each)
+    federations = [_federation(ragged(11, 1), model=smooth(60), cohort=cohort) for cohort in (4, 1)]
+    records = [finished(run(federation))[-1] for federation in federations]
     assert records[0].bytes_down == records[1].bytes_down
     assert records[0].bytes_up == pytest.approx(records[1].bytes_up, rel=0.05)
+    for ours, theirs in zip(*[federation.bytes_by_edge().items() for federation in federations], strict=True):
+        assert ours == (theirs[0], pytest.approx(theirs[1], rel=0.05))
 
 
 @pytest.mark.parametrize("cohort", [1, 32])

@@ -6,6 +6,7 @@ from federated_cases import Net, data, finished, given, ragged, run, same, uneve
 from torch import nn
 
 from scilab.federated import (
+    Deadline,
     DeviceFailed,
     DeviceFinished,
     FedAvg,
@@ -145,6 +146,16 @@ def test_simulated_time_is_that_of_the_slowest_way():
     assert one.seconds == two.seconds == makespan
     assert one.idle == pytest.approx(1 - sum(device.values()) / (4 * makespan))
     assert {r.began for r in records[5:] if isinstance(r, DeviceFinished)} == {makespan}
+
+
+@pytest.mark.parametrize("policies", [None, [Deadline(1e9)]], ids=["rounds", "flow"])
+def test_who_was_asked_and_did_not_answer_was_idle(policies):
+    """Two of four train a known time; in a round without waiting for the others it is over after the longer one."""
+    slow = {"w0": Profile(speed=2.0), "w1": Profile(speed=4.0)}
+    away = {"w2": Profile(availability=1e-9), "w3": Profile(availability=1e-9)}
+    last = finished(run(_timed(Topology.flat(4).with_profiles(slow | away), policies=policies, rounds=1)))[-1]
+    busy = on_grid(3 * 4 / 2.0), on_grid(3 * 6 / 4.0)
+    assert last.seconds == max(busy) and last.idle == pytest.approx(1 - sum(busy) / (4 * max(busy)))
 
 
 def test_simulated_time_changes_no_bit_and_is_the_same_on_any_inner_engine(processes):

@@ -51,8 +51,8 @@ def sleepy(candidate):
 
 def campaign(simulator=height, space=SPACE, **given):
     values = {
-        "budget": 40, "initial": 10, "retrain": 5, "surrogate": Forest(trees=10, features=features), "seed": 1,
-        "engine": "threads:2",
+        "budget": 40, "initial": 10, "retrain": 5, "seed": 1, "engine": "threads:2",
+        "surrogate": Forest(trees=10, share=0.33, features=features),
     }  # fmt: skip
     return Campaign(space, simulator, **{**values, **given})
 

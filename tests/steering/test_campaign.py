@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hill import SPACE, campaign, deadly, features, height, moody, sleepy, slow
 
-from scilab.planes import Engine, Sites, Store
+from scilab.planes import Engine, EngineError, Sites, Store
 from scilab.runs import Journal, Run
 from scilab.steering import (
     Batch,
@@ -72,7 +72,7 @@ def test_a_campaign_finds_the_best_and_its_log_replays(threads):
 def test_another_log_does_not_replay(threads):
     logged = as_json(campaign(policy=Batch(10), engine=threads))
     with pytest.raises(CampaignError, match="Learned: decided anew, it differs"):
-        campaign(policy=Batch(10), surrogate=Forest(trees=11, features=features)).replay(logged)
+        campaign(policy=Batch(10), surrogate=Forest(trees=11, share=0.33, features=features)).replay(logged)
     with pytest.raises(CampaignError, match="event 0"):
         campaign(policy=Batch(10), seed=2).replay(logged)
     with pytest.raises(ValueError, match="another space"):
@@ -87,7 +87,7 @@ def test_what_was_said_of_a_candidate_is_the_model_s_own_prediction(threads):
     # No model of the campaign's: the forest, asked directly.
     known.sort(key=lambda each: each.index)
     x = features([each.candidate for each in known])
-    model = Forest(trees=10, features=features).fit(x, np.array([each.value for each in known]), first.seed)
+    model = Forest(trees=10, share=0.33, features=features).fit(x, np.array([each.value for each in known]), first.seed)
     later = [each for each in kinds(records, Evaluated) if each.model == 1]
     mean, _ = model.predict(features([each.candidate for each in later]))
     assert len(later) == 10 and first.samples == 10
@@ -373,6 +373,20 @@ def test_a_policy_or_surrogate_that_raises_ends_the_campaign_with_its_message(gi
 def test_what_cannot_be_a_campaign_is_refused(given, says):
     with pytest.raises(ValueError, match=says):
         campaign(**given)
+
+
+def test_an_engine_that_cannot_start_says_why(monkeypatch, tmp_path):
+    def no_start(self):
+        raise OSError("no port is free")
+
+    monkeypatch.setattr("scilab.planes.pool.ThreadPool.start", no_start)
+    with pytest.raises(EngineError, match=r"threads\(2\) cannot start: no port is free"):
+        list(campaign(engine="threads:2"))
+    with contextlib.closing(Journal(tmp_path / "journal.db")) as journal:
+        run = Run(campaign(engine="threads:2"), journal=journal).start().wait(30)
+        assert run.status == "failed" and "cannot start: no port is free" in run.error
+    with pytest.raises(ValueError, match="give 'threads', 'processes'"):
+        list(campaign(engine="quantum"))
 
 
 def test_sends_before_the_start_count_and_nonsense_is_refused_at_once(threads):

@@ -17,6 +17,7 @@ from scilab.steering.enumeration import HOPELESS, STRUCK_OUT
 from scilab.steering.ionization import HARTREE_EV, energy, geometry
 from scilab.steering.molecules import (
     EXPERIMENT,
+    composition,
     enumerate_molecules,
     fingerprints,
     ionization_potential,
@@ -61,6 +62,22 @@ def test_fingerprints_count_what_is_there():
     assert (ethane == twice).all() and ethane.dtype == np.uint8
     with pytest.raises(ValueError, match="'xyz' is no SMILES"):
         fingerprints(["xyz"])
+
+
+def test_composition_is_what_a_chemist_counts():
+    ethanol, nitrile, furan = composition(["CCO", "N#CCF", "c1ccoc1"])
+    names = [*(f"n{e}" for e in "CNOFH"), *(f"x{e}" for e in "CNOFH"), "single", "aromatic", "double", "triple",
+             "rings", *(f"{e}H{h}" for e in "CNO" for h in range(4)), "heavy"]  # fmt: skip
+    told = dict(zip(names, ethanol.tolist(), strict=True))
+    assert {name: value for name, value in told.items() if value} == pytest.approx(
+        {"nC": 2, "nO": 1, "nH": 6, "xC": 2 / 3, "xO": 1 / 3, "xH": 2, "single": 2, "CH3": 1 / 3, "CH2": 1 / 3,
+         "OH1": 1 / 3, "heavy": 3})  # fmt: skip
+    told = dict(zip(names, nitrile.tolist(), strict=True))
+    assert (told["triple"], told["single"], told["nF"], told["CH0"], told["NH0"]) == (1, 2, 1, 0.25, 0.25)
+    told = dict(zip(names, furan.tolist(), strict=True))
+    assert (told["aromatic"], told["rings"], told["CH1"], told["heavy"]) == (5, 1, pytest.approx(0.8), 5)
+    with pytest.raises(ValueError, match="'xyz' is no SMILES"):
+        composition(["xyz"])
 
 
 def test_a_file_of_smiles(tmp_path):

@@ -60,7 +60,9 @@ class WeightedSum:
             for columns, quanta in self.blocks[group]:
                 total, rows = self.sums[group][columns], max(1, BLOCK // (columns.stop - columns.start))
                 for part, weight in zip(flat[:, columns].split(rows), weights.split(rows), strict=True):
-                    total.add_((part * weight).div_(quanta).round_().long().sum(0))
+                    # to divide by a power of two is exact, before the product as well as after it
+                    scaled = part * (weight / quanta) if len(quanta) == 1 else (part * weight).div_(quanta)
+                    total.add_(scaled.round_().long().sum(0))
         for (group, _, mean), _, (other, _, variance), quantum in self.pooled:
             squares = flats[group][:, mean].double().square_().mul_(weights)
             self.sums[other][variance].add_(squares.div_(quantum).round_().long().sum(0))
@@ -102,7 +104,8 @@ def _blocks(sizes: Sequence[int], quanta: Sequence[float]) -> list[tuple[slice, 
         inside = np.minimum(ends, stop) - np.maximum(ends - sizes, start)
         pieces = [(quantum, int(count)) for quantum, count in zip(quanta, inside, strict=True) if count > 0]
         own, counts = (torch.tensor(part) for part in zip(*pieces, strict=True))
-        found.append((slice(start, stop), own.double() if len(own) == 1 else own.double().repeat_interleave(counts)))
+        same = len(set(own.tolist())) == 1
+        found.append((slice(start, stop), own.double()[:1] if same else own.double().repeat_interleave(counts)))
     return found
 
 

@@ -15,11 +15,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+import numpy as np
 import torch
 from torch import nn
 from torch.func import functional_call, vmap
 
 from ..planes import Key, cached, get, put
+from .aggregation import WeightedSum
 from .fedavg import FedAvg
 from .layout import Flats, Layout, pack, tensors_of
 from .streams import stream
@@ -204,9 +206,13 @@ class Lanes:
 
 def train_cohorts(
     skeleton: Key, version: Key, shard: Key, keep: bool, seed: int, number: int, groups: Sequence[tuple],
-    blank: Sequence[tuple[int, int]] = (),
+    blank: Sequence[tuple[int, int]] = (), capacity: int = 0,
 ) -> list[tuple[Key | None, list[tuple]]]:  # fmt: skip
-    """Task: as `training.train`, a cohort at a time. `blank` are devices that keep their lanes, with blank rows."""
+    """Task: as `training.train`, a cohort at a time. `blank` are devices that keep their lanes, with blank rows.
+
+    With a `capacity` (see `WeightedSum`) what siblings leave is the sum of their updates, as their parent would add
+    them up; on the edges are counted the updates.
+    """
     here = cached(Resident, skeleton, threading.get_ident())
     here.model.train()
     here.lanes = here.lanes or Lanes(here.model, here.loss)
@@ -219,26 +225,38 @@ def train_cohorts(
         (device, place) for part in (blank, *(group[0] for group in groups)) for place, device in _pairs(part)
     )
     where = {device: position for position, (device, _) in enumerate(pairs)}
-    cuts, cohorts, found, begin = torch.tensor(cuts), [], [], 0
+    below = [[where[device] for _, device in _pairs(group[0])] for group in groups]
+    left = [WeightedSum(here.layout, flats, capacity) if capacity else [] for _ in groups]
+    owners = np.full(len(pairs), -1)
+    for index, positions in enumerate(below):
+        owners[positions] = index
+    cuts, found = torch.tensor(cuts), []
     for _, block in groupby(pairs, key=lambda pair: pair[0] // here.cohort):
         members, places = zip(*block, strict=True)
         lanes = torch.tensor(places)
         rows = Rows(table, cuts[lanes], cuts[lanes + 1] - cuts[lanes])
         updates, told = _trained(here, inputs, labels, members, rows, blanks, flats, seed, number)
-        cohorts.append((begin, updates))
+        mine = owners[len(found) : len(found) + len(members)].copy()
+        mine[[reason is not None for _, _, reason in told]] = -1
+        for index in np.unique(mine[mine >= 0]):
+            own = np.flatnonzero(mine == index)
+            rest = updates if len(own) == len(members) else [flat[torch.from_numpy(own)] for flat in updates]
+            if capacity:
+                left[index].add(rest, rows.counts[torch.from_numpy(own)].tolist())
+            else:
+                left[index].append(rest)
         found += told
-        begin += len(members)
     seconds, done = (time.perf_counter() - began) / (len(found) - len(blanks)), []
-    for devices, address, _, up in groups:
-        below = [where[device] for _, device in _pairs(devices)]
-        lanes = torch.tensor([position for position in below if found[position][2] is None], dtype=torch.int64)
-        parts = []
-        for begin, updates in cohorts:
-            own = lanes[(lanes >= begin) & (lanes < begin + len(updates[0]))] - begin
-            parts += [[flat[own] for flat in updates]] * bool(len(own))
-        whole = parts[0] if len(parts) == 1 else [torch.cat(same) for same in zip(*parts, strict=True)]
-        key = put(address, whole, up) if parts else None
-        done.append((key, [(*found[position][:2], seconds, found[position][2]) for position in below]))
+    for (_, address, _, up), positions, whole in zip(groups, below, left, strict=True):
+        told = [(*found[position][:2], seconds, found[position][2]) for position in positions]
+        gave = sum(reason is None for *_, reason in told)
+        key = None
+        if gave and capacity:
+            key = put(address, whole.sums, up, gave * version.nbytes)
+        elif gave:
+            parts = whole[0] if len(whole) == 1 else [torch.cat(same) for same in zip(*whole, strict=True)]
+            key = put(address, parts, up)
+        done.append((key, told))
     return done
 
 

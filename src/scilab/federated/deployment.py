@@ -22,6 +22,9 @@ from .wires import Wires
 CACHED_SHARDS, CACHED_BYTES, SHARED_BYTES = 48, 256 << 20, 64 << 20
 """Workers keep the rows they have read if there are no more shards and bytes than this; else they read them again.
 Where devices have rows in common, each shard holds row numbers, and the data, up to so many bytes, go out once."""
+TOLD_EACH = 512
+"""Up to so many devices in a round, there is a record for each; beyond, one for siblings that trained together. Of more
+devices than that, those of a cohort that are siblings leave the sum of their updates in their place."""
 
 
 class Siblings(Sequence):
@@ -48,6 +51,7 @@ class Deployment:
         self.began, self._origin = 0.0 if self.simulated else time.time(), time.monotonic()
         self.session, self.store, self.topology, self.seed = session, store, topology, seed
         self.strategy, self.cohort = skeleton.strategy, skeleton.cohort
+        self.sums = self.cohort > 1 and len(topology.leaves) > TOLD_EACH
         self._held: dict[tuple, Key | Address] = {}
         self.sites = {node: profile.engine for node, profile in topology.profiles if profile.engine}
         self.skeleton, self.test, self.keep, self.samples = self.put(skeleton), None, False, 0

@@ -33,9 +33,9 @@ from .topology import Topology
 from .training import Loss, Skeleton
 from .wires import Wires, simulated
 
-TASK_S, TASK_BYTES = 0.05, 4 << 20
+TASK_S, LONG_TASK_S, TASK_BYTES = 0.05, 0.5, 4 << 20
 """Small devices share a task until it takes about this long, or its updates this much: a task costs the control plane
-a millisecond or two, an object on the data plane a tenth of one."""
+a millisecond or two, an object on the data plane a tenth of one. Where only sums are left, a task takes longer."""
 COHORT_GAIN = 8
 """How much faster a device trains in a cohort, roughly: only the size of tasks depends on it."""
 
@@ -173,7 +173,7 @@ class Federation:
                     session.send(command)
                 self._session = session
             with contextlib.suppress(Stopped):
-                deployment.ship(self._train, self._test, self._parts, self._per_task(engine.workers))
+                deployment.ship(self._train, self._test, self._parts, self._per_task(engine.workers, deployment.sums))
                 version = deployment.put(pack(self._state["model"].values()))
                 if self._state["server"]:
                     deployment.server = deployment.put(self._state["server"])
@@ -207,12 +207,13 @@ class Federation:
                 )
             yield record
 
-    def _per_task(self, workers: int) -> int:
+    def _per_task(self, workers: int, sums: bool) -> int:
         """How many devices share a task; at least four tasks per worker and round, so that none waits long."""
+        share, faster = -(-len(self._parts) // (4 * workers)), COHORT_GAIN if self.cohort > 1 else 1
+        if sums:
+            return max(1, min(int(LONG_TASK_S / self._device_s * faster), share))
         nbytes = sum(tensor.nbytes for tensor in self._state["model"].values())
-        share = -(-len(self._parts) // (4 * workers))
-        in_time = int(TASK_S / self._device_s * (COHORT_GAIN if self.cohort > 1 else 1))
-        return max(1, min(in_time, TASK_BYTES // nbytes, share))
+        return max(1, min(int(TASK_S / self._device_s * faster), TASK_BYTES // nbytes, share))
 
     def _finished(
         self, record: Any, flats: list[torch.Tensor], server: list[list[torch.Tensor]], more: Mapping[str, Any]

@@ -71,7 +71,8 @@ class Flow:
             yield record
 
     def _begin_round(self) -> None:
-        self.said.append(RoundStarted(self.round + 1, len(selected(self.strategy, self.round + 1, self.deployment))))
+        self.progress.asked = len(selected(self.strategy, self.round + 1, self.deployment))
+        self.said.append(RoundStarted(self.round + 1, self.progress.asked))
         if self.waits or self.root.version is None:
             self._receive(self.root, self.versions.newest)
         else:

@@ -12,10 +12,12 @@ from .traffic import Flight
 
 
 class Progress:
-    """Counts what has happened since the round began, at `since` seconds of the federation's clock."""
+    """Counts what has happened since the round began, at `since` seconds of the federation's clock; `asked` devices
+    take part in it.
+    """
 
     def __init__(self, deployment: Deployment) -> None:
-        self.deployment = deployment
+        self.deployment, self.asked = deployment, len(deployment.topology.leaves)
         self.begin()
 
     def begin(self) -> None:
@@ -41,7 +43,7 @@ class Progress:
         seconds, tiers = now - self.since, deployment.wires.by_tier(self.moved)
         samples = sum(n for _, n in self.losses)
         busy = self.busy + sum(self._within(flight, now) for flight in under_way if flight.what == "train")
-        span = seconds * len(deployment.topology.workers) if deployment.simulated else 0
+        span = seconds * self.asked if deployment.simulated else 0
         record = RoundFinished(
             number,
             *scores,

@@ -92,10 +92,10 @@ class RoundFinished:
     `train_loss` is the mean of the devices' losses, weighted by samples. Bytes are those that moved on the data plane,
     `bytes_by_tier[d]` = (down, up) over the edges between depth d and d + 1. `failed` counts devices without an update.
     `network`, where a federation runs over another tree's links, holds the bytes with every hop counted: (multicast,
-    unicast) on the way down. In simulated time `seconds` is the makespan, and `idle` the share of the devices' time in
-    which they neither trained nor had a message on its way. `staleness` counts the round's updates by staleness:
-    (versions, updates) pairs; None where all tiers are synchronous. Where the coordinator does not wait, a round is
-    over with every as many updates as there are devices, and `bytes_by_tier` holds what arrived meanwhile.
+    unicast) on the way down. In simulated time `seconds` is the makespan, and `idle` the share of it in which the
+    devices that were asked neither trained nor had a message on its way. `staleness` counts the round's updates by
+    staleness: (versions, updates) pairs; None where all tiers are synchronous. Where the coordinator does not wait, a
+    round is over with every as many updates as there are devices, and `bytes_by_tier` holds what arrived meanwhile.
     """
 
     checkpoint: ClassVar[bool] = True

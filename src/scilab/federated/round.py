@@ -13,7 +13,7 @@ from .aggregation import Child, aggregate, finish
 from .checks import selected
 from .cohort import train_cohorts
 from .contributions import nothing
-from .deployment import Deployment, Siblings
+from .deployment import TOLD_EACH, Deployment, Siblings
 from .records import (
     AggregatorFailed,
     CohortFinished,
@@ -32,8 +32,6 @@ JOBS = 64
 """Aggregators that become ready together share a task, up to so many."""
 FOLD_BYTES, FOLD_MODELS = 64 << 20, 8
 """Updates that wait for their siblings are summed up when they take so much, and so many times the model."""
-TOLD_EACH = 512
-"""Up to so many devices in a round, there is a record for each; beyond, one for siblings that trained together."""
 
 
 class RoundError(RuntimeError):
@@ -105,7 +103,7 @@ class Round:
         # exactly rounded: in whatever order the devices came
         train_loss = fsum((self.losses[gave] * self.samples[gave]).tolist()) / int(self.samples.sum())
         seconds = deployment.clock() - began
-        idle = 1 - self.busy / (seconds * int(gave.sum())) if deployment.simulated and seconds else None
+        idle = 1 - self.busy / (seconds * self.asked) if deployment.simulated and seconds else None
         return fresh, RoundFinished(
             self.number,
             *scores,
@@ -164,6 +162,7 @@ class Round:
         given = [deployment.skeleton, self.version, key, deployment.keep, deployment.seed, self.number, groups]
         if deployment.cohort > 1:
             given.append([] if blank is None else np.stack([blank, workers.numbers[blank]], 1))
+            given.append(deployment.samples if deployment.sums else 0)
         self.submit(
             train if deployment.cohort == 1 else train_cohorts, *given,
             tag=(0.0, "train", shard, siblings, addresses, own),  # what it takes in simulated time follows, see _came
@@ -203,7 +202,9 @@ class Round:
     ) -> Iterator[Any]:  # fmt: skip
         """Siblings are done: what they left lies under one key."""
         counts = tuple(samples for samples, _, _, reason in told if reason is None)
-        self._settle(parent, None if key is None else (self.deployment.hold(key), counts, False), len(below))
+        sums = self.deployment.sums
+        left = None if key is None else (self.deployment.hold(key), (sum(counts),) if sums else counts, sums)
+        self._settle(parent, left, len(below))
         gave = below[[reason is None for *_, reason in told]]
         if key is not None:
             numbers = workers.numbers[gave]
@@ -212,7 +213,8 @@ class Round:
             self.busy += sum(seconds for _, _, seconds, reason in told if reason is None)
             if kept:
                 self.deployment.kept.take(numbers.tolist(), self.deployment.hold(kept[0]))
-            self.wires.count(workers.places[gave], self.version.nbytes, split(key.nbytes, len(counts)))
+            each = self.version.nbytes if sums else split(key.nbytes, len(counts))
+            self.wires.count(workers.places[gave], self.version.nbytes, each)
         yield from self._told(workers, parent, below, told, worker, began)
 
     def _each_alone(self, shard: tuple, places: np.ndarray) -> None:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.isotonic import IsotonicRegression
 
 ENOUGH = 40
 """Fewer spans than this say nothing about a scale; then raw scores stay as they are."""
@@ -39,6 +38,8 @@ class Calibration:
         """From spans scored `raw`, of which these were `right`. Never 0 or 1: no finite sample proves either."""
         if len(raw) < ENOUGH or len(set(right)) < 2:
             return cls()
+        from sklearn.isotonic import IsotonicRegression  # takes a second, which no reading worker needs
+
         least = 1 / (len(raw) + 2)
         fitted = IsotonicRegression(y_min=least, y_max=1 - least, out_of_bounds="clip")
         fitted.fit(raw, np.asarray(right, float))

@@ -16,6 +16,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from .calibration import Calibration
+from .lots import in_lots
 from .network import blank_network, code_digest, initialise
 
 FORMAT = "scilab recogniser 1"
@@ -59,7 +60,7 @@ class Recogniser:
 
     def find(self, texts: Iterable[str], scores: bool = False) -> Iterator[tuple[Found, ...]]:
         """For each text, in order, the spans found in it. `scores` takes about a quarter longer: see `Calibration`."""
-        for together in _together(texts):
+        for together in in_lots(_several(texts), TOGETHER):
             with self._lock, self._nlp.memory_zone():
                 docs = [self._nlp.make_doc(text) for text in together]
                 # Beams first: the parser would keep to spans that a document holds already.
@@ -70,7 +71,7 @@ class Recogniser:
 
     def candidates(self, texts: Iterable[str], at_least: float = 0.02) -> Iterator[tuple[Found, ...]]:
         """As `find`, but every span that any of the beams holds, overlapping ones too, scored `at_least` so high."""
-        for together in _together(texts):
+        for together in in_lots(_several(texts), TOGETHER):
             with self._lock, self._nlp.memory_zone():
                 docs = [self._nlp.make_doc(text) for text in together]
                 found = [
@@ -121,9 +122,13 @@ class Recogniser:
         """One file, written whole or not at all."""
         path = Path(path).expanduser()
         handle, part = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-        with open(handle, "wb") as file:
-            file.write(self.to_bytes())
-        os.replace(part, path)
+        try:
+            with open(handle, "wb") as file:
+                file.write(self.to_bytes())
+            os.replace(part, path)
+        except BaseException:
+            os.unlink(part)
+            raise
         return path
 
     @classmethod
@@ -148,15 +153,7 @@ def _scored(doc: Doc, beam: dict, calibration: Calibration) -> Iterator[Found]:
         yield Found(span.start_char, span.end_char, label, calibration(raw))
 
 
-def _together(texts: Iterable[str]) -> Iterator[list[str]]:
+def _several(texts: Iterable[str]) -> Iterable[str]:
     if isinstance(texts, str):
         raise ValueError("find() takes a list of texts; for one text give [text]")
-    held, size = [], 0
-    for text in texts:
-        held.append(text)
-        size += len(text)
-        if size >= TOGETHER:
-            yield held
-            held, size = [], 0
-    if held:
-        yield held
+    return texts

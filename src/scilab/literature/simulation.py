@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .lots import in_lots
 from .recogniser import Recogniser
 from .sampling import next_texts
 from .scoring import score
@@ -53,7 +54,7 @@ def simulate(
     rng = random.Random(f"{seed} simulation")
     shuffled = rng.sample(list(pool), len(pool))
     answer = list if annotator is None else annotator.mark_all
-    read = answer(_until(shuffled, start_words))
+    read = answer(next(in_lots(shuffled, start_words, _words)))
     recogniser: Recogniser | None = None
     for number in range(rounds + 1):
         if number:
@@ -61,7 +62,7 @@ def simulate(
             left = [task for task in rng.sample(list(pool), len(pool)) if task.text not in done][:look_at]
             n = max(2, words_a_round // 10)  # more than will be read
             told = next_texts(recogniser, left, read, n, policy=policy, random_share=random_share, seed=seed)
-            read += answer(_until([each.task for each in told], words_a_round))
+            read += answer(next(in_lots((each.task for each in told), words_a_round, _words)))
         training = Training(read, labels=labels, epochs=epochs, seed=seed, negatives=negatives)
         for _ in training:
             pass
@@ -96,13 +97,3 @@ def compared(policy: Sequence[Sequence[CurvePoint]], control: Sequence[Sequence[
 
 def _words(task: Task) -> int:
     return len(task.text.split())
-
-
-def _until(tasks: Sequence[Task], words: int) -> list[Task]:
-    taken, size = [], 0
-    for task in tasks:
-        if size >= words:
-            break
-        taken.append(task)
-        size += _words(task)
-    return taken

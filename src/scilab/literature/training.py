@@ -19,6 +19,7 @@ from .augmentation import augmented, drug_free
 from .calibration import Bin, Calibration, reliability
 from .label_store import LabelStore
 from .lessons import Lesson, lessons, to_doc, without_doubt
+from .lots import in_lots
 from .network import blank_network, initialise, learn, reseed
 from .optimizer_state import optimizer_of, restore, snapshot
 from .recogniser import Recogniser
@@ -192,7 +193,7 @@ class Training:
         made = augmented(learned, rng, exchange=EXCHANGE, stretches=STRETCHES, empty=self._negatives)
         docs = [to_doc(nlp, each)[0] for each in made]
         size = min(MOST_WORDS, max(FEWEST_WORDS, sum(map(len, docs)) // STEPS))
-        for batch in _batches(docs, size):
+        for batch in in_lots(docs, size):
             stopped, waited_s = self._asked()
             paused_s += waited_s
             if stopped:
@@ -273,18 +274,6 @@ class Training:
             self.send("stop")
             with contextlib.suppress(ValueError):  # a thread is inside and ends by the stop
                 records.close()
-
-
-def _batches(docs: Sequence[Any], words: int) -> Iterator[list[Any]]:
-    batch, size = [], 0
-    for doc in docs:
-        batch.append(doc)
-        size += len(doc)
-        if size >= words:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
 
 
 def _tensor(data: bytes) -> torch.Tensor:

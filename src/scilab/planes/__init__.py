@@ -3,7 +3,7 @@
 from .engine import Engine
 from .pool import usable_cores, visible_gpus
 from .session import Session
-from .sites import Sites
+from .sites import Sites, opened
 from .store import INLINE_BYTES, Address, Key, Store, get, put
 from .tasks import Completion, EngineError, Failure, Stopped, Timing
 from .virtual import VirtualEngine
@@ -25,6 +25,7 @@ __all__ = [
     "VirtualEngine",
     "cached",
     "get",
+    "opened",
     "put",
     "usable_cores",
     "visible_gpus",

@@ -55,8 +55,11 @@ class Dispatch:
             if self.state in ("failed", "closed"):
                 raise EngineError(self.error or f"{self.name} is closed; make a new engine")
             backlog = task.session.backlog
-            place = next((i for i, other in enumerate(backlog) if task.ahead and not other.ahead), len(backlog))
-            backlog.insert(place, task)
+            if task.ahead:
+                place = next((i for i, other in enumerate(backlog) if not other.ahead), len(backlog))
+                backlog.insert(place, task)
+            else:
+                backlog.append(task)
         self.pump()
 
     def pump(self) -> None:
@@ -119,6 +122,7 @@ class Dispatch:
         self.pump()
 
     def _returned(self, task: Task, attempt: int, future: Future) -> None:
+        received, read_s = time.time(), 0.0
         with self._lock:
             self._heard = time.monotonic()
             late = self._given_up.pop((task.number, attempt), None)
@@ -136,7 +140,8 @@ class Dispatch:
         # The data plane is made when first used: an engine without one need not import it.
         if edges:
             self.store.add_edges(edges)
-        task.session.cache.update(hits=report.hits, misses=report.misses)
+        if report.hits or report.misses:
+            task.session.cache.update(hits=report.hits, misses=report.misses)
         if report.failure is not None:
             failure = Failure(*report.failure)
             if failure.kind in ("raised", "timeout") and task.may_try_again:
@@ -151,6 +156,7 @@ class Dispatch:
         if self.pool.processes:
             try:
                 value = pickle.loads(value)
+                read_s = time.time() - received
             except BaseException as broken:
                 failure = Failure(
                     "unsendable", type(broken).__name__,
@@ -160,7 +166,7 @@ class Dispatch:
                 return
         for key in created:
             self.store.adopt(key)
-        self._end(task, value, None, report, created)
+        self._end(task, value, None, report, created, received=received, read_s=read_s)
 
     def _trouble(self, task: Task, error: BaseException) -> None:
         """Parsl itself brought no report: a worker died, a sign-in expired, or the executor broke."""
@@ -231,7 +237,8 @@ class Dispatch:
         self.pump()
 
     def _end(self, task: Task, value: Any, failure: Failure | None, report: Report | None = None,
-             created: tuple = (), pump: bool = True) -> None:  # fmt: skip
+             created: tuple = (), pump: bool = True, received: float | None = None, read_s: float = 0.0,
+             ) -> None:  # fmt: skip
         """The only place where a task ends."""
         with self._lock:
             if task.ended:
@@ -241,7 +248,12 @@ class Dispatch:
             for key in (*task.uses, *(task.outputs if failure is not None else ())):
                 with contextlib.suppress(ValueError):
                     self.store.release(key)
-            timing = Timing(task.submitted, report.started if report else None, report.ended if report else time.time())
+            received = received or time.time()
+            if report is None:
+                timing = Timing(task.submitted, None, received, task.sent, received)
+            else:
+                spans = (task.pickled_s, *report.serialized, read_s)
+                timing = Timing(task.submitted, report.started, report.ended, task.sent, received, spans)
             completion = Completion(
                 task.number, task.tag, value, failure, timing, report.worker if report else None, task.attempts
             )

@@ -84,8 +84,8 @@ class Engine(Dispatch):
         return VirtualEngine(duration, workers, inner)
 
     @classmethod
-    def named(cls, engine: Any) -> tuple[Any, bool]:
-        """An engine from what a user gave, and whether it was made here (and is to be closed by who asked).
+    def named(cls, engine: Any, store: Store | None = None) -> tuple[Any, bool]:
+        """An engine from what a user gave, and whether it was made here (over `store`, and to be closed by who asked).
 
         Raises:
             ValueError: not an engine, nor the name of one.
@@ -93,7 +93,7 @@ class Engine(Dispatch):
         if isinstance(engine, str):
             word, _, count = engine.partition(":")
             if word in ("threads", "processes") and (not count or count.isdigit()):
-                return getattr(cls, word)(int(count) if count else usable_cores()), True
+                return getattr(cls, word)(int(count) if count else usable_cores(), store=store), True
         elif hasattr(engine, "session"):
             return engine, False
         raise ValueError(

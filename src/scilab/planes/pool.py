@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,9 @@ class Pool:
     def send(self, task: Task) -> Future:
         if not self.processes:
             return self._submit(worker.run, (task.function, task.args, task.kwargs, task.begun))
+        began = time.time()
         call, function = task.session.sendable(task)
+        task.pickled_s = time.time() - began
         # A task that moves data needs the connector; importing it is not the task's own time.
         connector = task.session.engine.store.place.connector if task.uses or task.outputs else ""
         notes = (task.number, task.attempts, task.timeout_s, str(self.folder), connector)

@@ -39,7 +39,9 @@ class Session:
         self.backlog: deque[Task] = deque()
         self.running: dict[int, Task] = {}
         self.paused = False
-        self._pauses = 0.0
+        self._pauses, self._paused_at = 0.0, 0.0
+        self.pauses: list[tuple[float, float]] = []
+        """From when to when people have paused it, in unix seconds; a pause that lasts is not among them yet."""
         self.stopped = threading.Event()
         self.closed = False
         self.cache: Counter = Counter()
@@ -48,6 +50,11 @@ class Session:
         self._stored: dict[bytes, Key] = {}
         self._undelivered: dict[int, tuple] = {}
         self._kept: deque[Completion] = deque()
+
+    @property
+    def now(self) -> float:
+        """The time by the clock of its timings."""
+        return time.time()
 
     @property
     def paused_s(self) -> float:
@@ -107,6 +114,9 @@ class Session:
             if self.paused != (command == "pause"):
                 now = time.monotonic()
                 self._pauses += now if self.paused else -now
+                if self.paused:
+                    self.pauses.append((self._paused_at, time.time()))
+                self._paused_at = time.time()
             self.paused = command == "pause"
         self.inbox.put(command)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from .engine import Engine
@@ -113,3 +114,24 @@ class SitesSession(Session):
 
     def _delivered(self, completion: Completion) -> Completion:
         return self._of.pop(completion.task)._delivered(completion)
+
+
+@contextlib.contextmanager
+def opened(engine: Any) -> Iterator[Any]:
+    """An engine for as long as it is needed: an engine or sites as they are; a name as `Engine.named` takes it, or
+    names by site, opened over one data plane and closed again.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    with contextlib.ExitStack() as stack:
+        if not isinstance(engine, Mapping):
+            engine, owned = Engine.named(engine)
+            if owned:
+                stack.callback(engine.close)
+            yield engine
+            return
+        alone = all(str(name).startswith("threads") for name in engine.values())
+        store = stack.enter_context(Store.local() if alone else Store.file())
+        engines = {site: stack.enter_context(Engine.named(name, store)[0]) for site, name in engine.items()}
+        yield stack.enter_context(Sites(engines))

@@ -34,6 +34,8 @@ class Place:
     uid: str
     connector: str = field(compare=False)
     config: tuple = field(compare=False, repr=False)
+    inline_bytes: int = INLINE_BYTES
+    """Objects whose bytes are fewer travel inside their key."""
 
 
 @dataclass(frozen=True)
@@ -108,17 +110,18 @@ def _parts(key: Any) -> tuple:
 
 def start_counting() -> None:
     """Begin a task: what it reads and writes is counted from here."""
-    _task.edges, _task.created = Counter(), []
+    _task.edges, _task.created = {}, []
 
 
 def counted() -> tuple[tuple, tuple]:
     """What the task moved, as ((edge, bytes), …), and the keys it made at addresses not reserved before."""
-    return tuple(getattr(_task, "edges", Counter()).items()), tuple(getattr(_task, "created", ()))
+    edges, created = getattr(_task, "edges", None), getattr(_task, "created", None)
+    return tuple(edges.items()) if edges else (), tuple(created) if created else ()
 
 
 def _count(edge: Any, nbytes: int) -> None:
     if edge is not None and hasattr(_task, "edges"):
-        _task.edges[edge] += nbytes
+        _task.edges[edge] = _task.edges.get(edge, 0) + nbytes
 
 
 def get(key: Key, edge: Any = None, readers: int = 1) -> Any:
@@ -141,15 +144,18 @@ def get(key: Key, edge: Any = None, readers: int = 1) -> Any:
     return loads(data)
 
 
-def put(address: Address, obj: Any, edge: Any = None) -> Key:
+def put(address: Address, obj: Any, edge: Any = None, nbytes: int | None = None) -> Key:
     """Store ``obj`` at a reserved address. Called inside tasks.
+
+    ``edge`` names the link these bytes travel; ``nbytes`` is what to count there, if the task stands for several
+    senders and ``obj`` is what became of theirs.
 
     Raises:
         TypeError: the object cannot be pickled.
     """
     data = dumps(obj)
-    _count(edge, len(data))
-    if len(data) < INLINE_BYTES:
+    _count(edge, len(data) if nbytes is None else nbytes)
+    if len(data) < address.place.inline_bytes:
         return Key(address.place, address.name, len(data), data)
     connector = _connector(address.place)
     if address.name is None:
@@ -171,12 +177,12 @@ class Store:
     connector, Globus transfer among them).
     """
 
-    def __init__(self, connector: Any) -> None:
+    def __init__(self, connector: Any, inline_bytes: int = INLINE_BYTES) -> None:
         kind = f"{type(connector).__module__}.{type(connector).__qualname__}"
         self._connector = _quick_to_give_up(connector)
         self.unreachable = 0
         """Objects that could not be evicted because their server was gone (and they with it, or left to it)."""
-        self.place = Place(uuid.uuid4().hex, kind, tuple(connector.config().items()))
+        self.place = Place(uuid.uuid4().hex, kind, tuple(connector.config().items()), inline_bytes)
         self._leases: Counter = Counter()
         self._bytes: Counter = Counter()
         self._lock = threading.RLock()
@@ -234,8 +240,11 @@ class Store:
         return cls(connector)
 
     @classmethod
-    def endpoint(cls, endpoints: list[str], proxystore_dir: str | None = None) -> Store:
-        """In ProxyStore endpoints given by their UUIDs; each site runs one (``proxystore-endpoint start``).
+    def endpoint(
+        cls, endpoints: list[str], proxystore_dir: str | None = None, inline_bytes: int = INLINE_BYTES
+    ) -> Store:  # fmt: skip
+        """In ProxyStore endpoints given by their UUIDs; each site runs one (``proxystore-endpoint start``). Objects of
+        fewer than ``inline_bytes`` travel with the tasks, by value.
 
         An endpoint takes objects of 100 MB at most unless its configuration (``storage.max_object_size``) says more.
 
@@ -245,7 +254,7 @@ class Store:
         from proxystore.connectors.endpoint import EndpointConnector
 
         try:
-            return cls(EndpointConnector(endpoints, proxystore_dir))
+            return cls(EndpointConnector(endpoints, proxystore_dir), inline_bytes)
         except Exception as error:
             raise ValueError(
                 f"none of the endpoints {endpoints} answers on this machine ({error}); start one with "
@@ -262,7 +271,7 @@ class Store:
         data = dumps(obj)
         if edge is not None:
             self.add_edges([(edge, len(data))])
-        if len(data) < INLINE_BYTES:
+        if len(data) < self.place.inline_bytes:
             return Key(self.place, None, len(data), data)
         with self._lock:
             self._open()
@@ -276,11 +285,13 @@ class Store:
             self.add_edges([(edge, key.nbytes)])
         return get(key)
 
-    def address(self) -> Address:
-        """Reserve a place, under one lease, for what a task will put there."""
+    def address(self, at_writer: bool = False) -> Address:
+        """Reserve a place, under one lease, for what a task will put there. ``at_writer``, of a data plane with several
+        sites: at the site where the task runs, which is known, and leased, only when the task has ended.
+        """
         with self._lock:
             self._open()
-            if not self._reserves:
+            if not self._reserves or (at_writer and self.kind == "endpoint"):
                 return Address(self.place, None)
             name = _parts(self._connector.new_key())
             self._leases[name] = 1

@@ -68,6 +68,7 @@ class VirtualSession:
         self.engine, self.name = engine, name
         self.now = 0.0
         self.paused = False
+        self.pauses: list[tuple[float, float]] = []  # none, in virtual time
         self.closed = False
         self.cache: Counter = Counter()
         self._stopped = False
@@ -96,8 +97,12 @@ class VirtualSession:
             self.engine.store.lease(key)
         self._calls[number] = (function, args, kwargs, retries)
         self._held[number] = (tuple(uses), tuple(outputs))
-        place = next((i for i, other in enumerate(self._queue) if not other[5] and ahead), len(self._queue))
-        self._queue.insert(place, (number, tag, seconds, timeout_s, self.now, ahead))
+        entry = (number, tag, seconds, timeout_s, self.now, ahead)
+        if ahead:
+            place = next((i for i, other in enumerate(self._queue) if not other[5]), len(self._queue))
+            self._queue.insert(place, entry)
+        else:
+            self._queue.append(entry)
         self._fill()
         return number
 
@@ -113,8 +118,10 @@ class VirtualSession:
         while True:
             if self._stopped:
                 raise Stopped
+            wait = self.paused or not self._events
+            if not wait and self._commands.empty():
+                return self._advance()
             try:
-                wait = self.paused or not self._events
                 command = self._commands.get(wait, timeout_s) if wait else self._commands.get_nowait()
             except queue.Empty:
                 if wait:
@@ -179,7 +186,7 @@ class VirtualSession:
         self._calls.pop(number, None)
         self._results.pop(number, None)
         self._fill()
-        return Completion(number, tag, value, failure, Timing(submitted, started, end), "virtual", 1)
+        return Completion(number, tag, value, failure, Timing(submitted, started, end, started, end), "virtual", 1)
 
     def _result(self, number: int) -> tuple[Any, Failure | None]:
         if number not in self._results:
@@ -208,6 +215,8 @@ class VirtualSession:
             report = worker.run(function, args, kwargs, [])
             if report.failure is None:
                 break
-        self.engine.store.add_edges(report.edges[0])
+        if report.edges[0]:
+            self.engine.store.add_edges(report.edges[0])
         self._results[number] = (report.value, Failure(*report.failure) if report.failure else None)
-        self.cache.update(hits=report.hits, misses=report.misses)
+        if report.hits or report.misses:
+            self.cache.update(hits=report.hits, misses=report.misses)

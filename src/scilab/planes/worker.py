@@ -132,11 +132,12 @@ def run_sent(sent: bytes) -> bytes:
     started = time.time()
     _local.hits = _local.misses = 0
     start_counting()
-    value, failure = None, None
+    value, failure, read_s, written_s = None, None, 0.0, 0.0
     try:
         with _limits(timeout_s, board):
             take_gpu()
             body, arguments = _function(function), cloudpickle.loads(call)
+            read_s = time.time() - started
             single_thread()  # only now: reading the task may be what imports torch
             value = body(*arguments[0], **arguments[1])
     except TaskTimeout as error:
@@ -146,8 +147,10 @@ def run_sent(sent: bytes) -> bytes:
     except BaseException as error:
         failure = _describe("raised", error)
     if failure is None:
+        ended = time.time()
         try:
             value = cloudpickle.dumps(value)
+            written_s = time.time() - ended
         except BaseException as error:
             failure = (
                 "unsendable",
@@ -161,7 +164,7 @@ def run_sent(sent: bytes) -> bytes:
     # Again here: the limit may have struck inside its own clean-up.
     faulthandler.cancel_dump_traceback_later()
     board.idle()
-    return cloudpickle.dumps(_report(value, failure, started, name))
+    return cloudpickle.dumps(_report(value, failure, started, name, (read_s, written_s)))
 
 
 def _function(function: bytes | Key) -> Callable:
@@ -176,9 +179,9 @@ def _function(function: bytes | Key) -> Callable:
     return found
 
 
-def _report(value: Any, failure: tuple | None, started: float, name: str) -> Report:
+def _report(value: Any, failure: tuple | None, started: float, name: str, serialized: tuple = (0.0, 0.0)) -> Report:
     edges, created = counted()
-    return Report(value, failure, started, time.time(), name, _local.hits, _local.misses, (edges, created))
+    return Report(value, failure, started, time.time(), name, _local.hits, _local.misses, (edges, created), serialized)
 
 
 def _text(error: BaseException) -> str:

@@ -77,19 +77,23 @@ class Claim:
         return count, done, elapsed
 
     def append(
-        self, body: str, advances: bool, status: str, elapsed: float, total: int | None, state=None
-    ) -> tuple[int, int]:
-        """Commit one record, with its checkpoint if `state` is given; returns count and done with it."""
-        now = time.time()
+        self, bodies: list[tuple[str, bool]], status: str, elapsed: float, total: int | None, state=None
+    ) -> tuple[int, int]:  # fmt: skip
+        """Commit records, (JSON text, whether it advances) each, with their checkpoint if `state` is given; returns
+        count and done with them.
+        """
+        now, more = time.time(), len(bodies)
         with self._database.transaction() as execute:
             # fetchall: the statement must have ended before the commit
             row = execute(
-                "UPDATE runs SET last=last+1, count=count+1, done=done+?, status=?, elapsed=?, total=?, heartbeat=? "
+                "UPDATE runs SET last=last+?, count=count+?, done=done+?, status=?, elapsed=?, total=?, heartbeat=? "
                 "WHERE number=? AND claim=? RETURNING last, count, done",
-                (advances, status, elapsed, total, now, self._number, self._token),
-            ).fetchall()
+                (more, more, sum(advances for _, advances in bodies), status, elapsed, total, now, self._number,
+                 self._token),
+            ).fetchall()  # fmt: skip
             n, count, done = self._mine(row)[0]
-            execute("INSERT INTO records (run, n, t, body) VALUES (?, ?, ?, ?)", (self._number, n, now, body))
+            for place, (body, _) in enumerate(bodies, n - more + 1):
+                execute("INSERT INTO records (run, n, t, body) VALUES (?, ?, ?, ?)", (self._number, place, now, body))
             if state is not None:
                 execute(
                     "REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?, ?)", (self._number, n, count, done, elapsed, state)

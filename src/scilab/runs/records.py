@@ -11,6 +11,7 @@ from typing import Any
 
 _encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 _ENVELOPE = {"kind", "n", "t"}
+_AS_IT_IS = frozenset((str, int, bool, type(None)))
 
 
 def plain(value: Any, where: str) -> Any:
@@ -19,7 +20,7 @@ def plain(value: Any, where: str) -> Any:
     Raises:
         TypeError: something in it has no JSON form; the message names it by `where` it stands.
     """
-    if value is None or type(value) in (str, int, bool):
+    if type(value) in _AS_IT_IS:
         return value
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
@@ -28,7 +29,7 @@ def plain(value: Any, where: str) -> Any:
     if isinstance(value, Mapping):
         return {_key(key, where): plain(item, f"{where}[{key!r}]") for key, item in value.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {name: plain(getattr(value, name), f"{where}.{name}") for name in _fields(type(value))}
+        return _plain_fields(value, where)
     if isinstance(value, int):
         return int(value)
     if isinstance(value, str):
@@ -40,6 +41,18 @@ def plain(value: Any, where: str) -> Any:
         f"{where} is a {type(value).__name__}{shape}: give numbers, text, booleans, None, or lists and dicts of them "
         "(an array has .tolist())"
     )
+
+
+def _plain_fields(value: Any, where: str) -> dict[str, Any]:
+    found = {}
+    for name in _fields(type(value)):
+        field = getattr(value, name)
+        kind = type(field)  # most are plain already: no call, and no text for a message that nobody needs
+        if kind in _AS_IT_IS or (kind is float and math.isfinite(field)):
+            found[name] = field
+        else:
+            found[name] = plain(field, f"{where}.{name}")
+    return found
 
 
 def encode(value: Any, where: str) -> str:
@@ -56,14 +69,11 @@ def record_body(record: Any) -> str:
     kind = type(record).__name__
     if not dataclasses.is_dataclass(record) or isinstance(record, type):
         raise TypeError(f"a record is a {kind}: records are instances of small frozen dataclasses")
-    body = {"kind": kind}
-    for name in _fields(type(record)):
-        if name in _ENVELOPE:
-            raise TypeError(
-                f"{kind}.{name}: the names kind, n and t are the journal's own; call the field something else"
-            )
-        body[name] = plain(getattr(record, name), f"{kind}.{name}")
-    return _encode(body)
+    if own := _ENVELOPE.intersection(_fields(type(record))):
+        raise TypeError(
+            f"{kind}.{min(own)}: the names kind, n and t are the journal's own; call the field something else"
+        )
+    return _encode({"kind": kind, **_plain_fields(record, kind)})
 
 
 def differences(stored: Any, given: Any, name: str = "") -> list[tuple[str, Any, Any]]:

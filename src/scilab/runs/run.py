@@ -34,6 +34,9 @@ class Run(Shown):
     `checkpoint = True` takes the capability's state_dict() with it, if it has one. A capability with `send` is told
     "pause", "resume" and "stop" at once; a plain iterator pauses and stops between its records.
 
+    A capability with `batches()` is driven by that in place of `__iter__`: it yields lists of the records that came
+    together, and each list is committed in one transaction, at the cost of one.
+
     A capability with `load_records` is rebuilt from its records themselves, so that none is ever superseded.
 
     `status` goes ready, starting (until the first record), running, with pausing, paused and stopping, to stopped,
@@ -122,7 +125,7 @@ class Run(Shown):
                     **self._given, kind=self.kind, created=self.created, settings=self._settings, total=self.total
                 )
             self._claim, self.status, self._since = claim, "starting", time.monotonic()
-        if hasattr(self.capability, "state_dict"):
+        if hasattr(self.capability, "state_dict") and not hasattr(self.capability, "load_records"):
             # Here and not in the thread: an interpreter that exits in the middle of this import aborts.
             importlib.import_module("torch")
         _unfinished.add(self)
@@ -175,7 +178,7 @@ class Run(Shown):
             if self.status not in LIVE:
                 raise RuntimeError(f"run {self.id} is {self.status}: commands are for a run under way")
             self.capability.send(command)  # it may refuse; what it answers waits for the lock and is recorded after
-            self._record(body, advances=False)
+            self._record([(body, False)])
         self._notify()
         return self
 
@@ -251,9 +254,10 @@ class Run(Shown):
         self._notify()
         try:
             if self._wish != "stop":
-                iterator = iter(self.capability)
+                batches = getattr(self.capability, "batches", None)
+                iterator = iter(self.capability) if batches is None else batches()
                 for record in iterator:
-                    self._take(record)
+                    self._take([record] if batches is None else record)
                     if not self._goes_on():
                         break
         except BaseException as exception:  # whatever it is, a person must see it
@@ -266,19 +270,19 @@ class Run(Shown):
                 error = (error or "") + traceback.format_exc()
         self._end(error and error.encode(errors="backslashreplace").decode())
 
-    def _take(self, record: Any) -> None:
-        body, state = record_body(record), None
-        if getattr(record, "checkpoint", False) and hasattr(self.capability, "state_dict"):
+    def _take(self, records: list[Any]) -> None:
+        bodies, state = [(record_body(record), bool(getattr(record, "advances", False))) for record in records], None
+        if any(getattr(record, "checkpoint", False) for record in records) and hasattr(self.capability, "state_dict"):
             state = checkpoint.to_bytes(self.capability.state_dict(), verify=not self._verified)
             self._verified = True
         with self._changed:
             if self.status == "starting":
                 self.status = "running"
-            self._record(body, getattr(record, "advances", False), state)
+            self._record(bodies, state)
         self._notify()
 
-    def _record(self, body: str, advances: bool, state: memoryview | None = None) -> None:
-        self.count, self.done = self._claim.append(body, advances, self.status, self.elapsed, self.total, state)
+    def _record(self, bodies: list[tuple[str, bool]], state: memoryview | None = None) -> None:
+        self.count, self.done = self._claim.append(bodies, self.status, self.elapsed, self.total, state)
         self._recorded_at = time.monotonic()
 
     def _goes_on(self) -> bool:

@@ -36,12 +36,17 @@ def _thompson(mean: np.ndarray, std: np.ndarray, best: float, weight: float, rng
     return mean + weight * std * rng.standard_normal(len(mean))
 
 
+def _uncertainty(mean: np.ndarray, std: np.ndarray, best: float, weight: float, rng: np.random.Generator) -> np.ndarray:
+    return std
+
+
 SCORES: dict[str, Callable[..., np.ndarray]] = {
     "random": _random,
     "greedy": _greedy,
     "ucb": _ucb,
     "expected improvement": _expected_improvement,
     "thompson": _thompson,
+    "uncertainty": _uncertainty,
 }
 
 
@@ -90,3 +95,8 @@ def expected_improvement(margin: float = 0.0) -> Acquisition:
 def thompson(weight: float = 1.0) -> Acquisition:
     """A draw from each candidate's own normal prediction, its std times `weight` (Thompson 1933; not a joint draw)."""
     return Acquisition("thompson", weight)
+
+
+def uncertainty() -> Acquisition:
+    """The std itself: what the model knows least of, to make a better model rather than to find the best."""
+    return Acquisition("uncertainty")

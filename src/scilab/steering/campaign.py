@@ -10,18 +10,32 @@ from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from typing import Any
 
-from ..planes import Completion, Engine, Stopped
+from ..planes import Stopped, opened
 from .acquisitions import Acquisition, ucb
-from .checks import check_slots, named
-from .commands import POOLS, checked
+from .checks import check_slots, named, told
+from .commands import CANDIDATE, POOLS, checked
 from .log import event, plain, read, replay, take
 from .policies import MultiFidelity, Streaming
-from .records import CampaignFinished, CampaignStarted, Evaluated, Failed, Learned, Notice, Refused, Resumed, Steered
+from .records import (
+    CampaignFinished,
+    CampaignStarted,
+    Evaluated,
+    Failed,
+    Learned,
+    Notice,
+    Paused,
+    Refused,
+    Resumed,
+    Steered,
+)
 from .result_cache import ResultCache
 from .retrain import every
 from .state import State
 from .surrogates import Forest
 from .task_server import Lessons, TaskServer
+
+TOGETHER = 64
+"""So many records at most are kept by one transaction."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +61,10 @@ class Campaign:
     started; the first model is trained after `initial` results, later ones when `retrain` says. `slots` are how many
     simulations and trainings may be under way at once; more simulations than the engine has workers wait at the engine,
     so that no worker waits for a decision. `timeout_s` and `retries` are each simulation's. `engine` is an `Engine`,
-    `Sites` (then `sites` names one for each pool), or a name such as "threads:2". `policy` decides (see `policies`).
+    `Sites` (then `sites` names one for each pool), a name such as "threads:2", or a name for each pool, which are then
+    two sites over one data plane. `policy` decides (see `policies`), or a class of which each run makes one (see
+    `thinker`). `written(text)` gives a candidate that a person types as the space writes it, or raises ValueError.
+    `values` are kept for `settings`.
 
     Iterate to run: yields the records of `records`, which are also its state: from the records of any moment, a new
     campaign with the same arguments goes on where it was (`load_records`), and `replay` decides it all again.
@@ -64,6 +81,7 @@ class Campaign:
         slots: Mapping[str, int] | None = None, policy: Any = None, engine: Any = "threads",
         timeout_s: float | None = None, retries: int = 0, cache: ResultCache | None = None,
         sites: Mapping[str, str] | None = None, seed: int = 0,
+        written: Callable[[str], str] | None = None, values: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         texts = [space] if isinstance(space, str) else list(space)
         if strange := [text for text in texts if not isinstance(text, str) or not text.strip()]:
@@ -88,10 +106,14 @@ class Campaign:
         self.policy = Streaming() if policy is None else policy
         if isinstance(self.policy, MultiFidelity) and len(self.simulators) != 2:
             raise ValueError("MultiFidelity needs two simulators: {'cheap': function, 'full': function}")
+        if isinstance(engine, Mapping):
+            if sites or set(engine) != set(POOLS):
+                raise ValueError(f"engines by pool are given for {' and '.join(POOLS)}, without sites, got {engine!r}")
+            engine, sites = dict(engine), {pool: pool for pool in POOLS}
         self.sites = dict(sites or {})
         if strange := set(self.sites) - set(POOLS):
             raise ValueError(f"sites are given for the pools {' and '.join(POOLS)}, got {', '.join(sorted(strange))}")
-        if known := getattr(engine, "engines", None) if self.sites else {}:
+        if known := getattr(engine, "engines", engine if isinstance(engine, dict) else None) if self.sites else {}:
             if strange := set(self.sites.values()) - set(known):
                 raise ValueError(f"there is no site {sorted(strange)[0]!r}; there are {', '.join(known)}")
         elif self.sites:
@@ -99,10 +121,10 @@ class Campaign:
         self.surrogate, self.acquisition = surrogate or Forest(), acquisition or ucb()
         self.budget, self.threshold, self.maximize = budget, threshold, maximize
         self.initial, self.timeout_s, self.retries, self.seed = initial, timeout_s, retries, seed
-        self.cache, self._engine = cache, engine
+        self.cache, self._engine, self._written, self._values = cache, engine, written, values
         self.digest = blake2b("\0".join(self.space).encode(), digest_size=8).hexdigest()
         self._log: list[Any] = []
-        self._state = self._fresh()
+        self._state, self._decider = self._fresh(), self._thinking()
         self._last_digest = self._state.ranking.digest
         self._lock, self._session, self._early = threading.Lock(), None, []
         self._records = None  # weakly: a loop that is left with `break` ends the run
@@ -114,12 +136,17 @@ class Campaign:
             fidelities=tuple(self.simulators), seed=self.seed,
         )  # fmt: skip
 
+    def _thinking(self) -> Any:
+        """The policy; a new one of a class, whose objects may remember what they heard."""
+        return self.policy() if isinstance(self.policy, type) else self.policy
+
     @property
     def settings(self) -> dict[str, Any]:
-        """Plain JSON that says what this campaign was given."""
+        """Plain JSON that says what this campaign was given; with "values", all that `from_settings` needs."""
         return {
+            "values": None if self._values is None else dict(self._values),
             "space": {"candidates": len(self.space), "digest": self.digest},
-            "simulator": {name: getattr(each, "__name__", repr(each)) for name, each in self.simulators.items()},
+            "simulator": {name: told(each) for name, each in self.simulators.items()},
             "budget": self.budget,
             "threshold": self.threshold,
             "maximize": self.maximize,
@@ -134,8 +161,15 @@ class Campaign:
             "cache": None if self.cache is None else self.cache.file,
             "sites": dict(self.sites),
             "seed": self.seed,
-            "engine": self._engine if isinstance(self._engine, str) else self._engine.name,
+            "engine": self._engine if isinstance(self._engine, str | dict) else self._engine.name,
         }
+
+    @classmethod
+    def from_settings(cls, values: Mapping[str, Any], engine: Any = None) -> Campaign:
+        """The campaign that plain values describe (see `presets.DEFAULTS`), or the `settings` of one made so."""
+        from .presets import campaign_arguments
+
+        return cls(**campaign_arguments(values, engine))
 
     @property
     def total(self) -> int:
@@ -144,17 +178,23 @@ class Campaign:
 
     def __iter__(self) -> Iterator[Any]:
         """Run, from where the log ends."""
+        return self._begun(record for batch in self._run(1) for record in batch)
+
+    def batches(self) -> Iterator[list[Any]]:
+        """As `__iter__`, in lists of records of what had come by then, for who keeps them: no decision waits for a disk
+        while another completion is here already.
+        """
+        return self._begun(self._run(TOGETHER))
+
+    def _begun(self, records: Iterator[Any]) -> Iterator[Any]:
         self._must_rest("iterating again")
-        records = self._run()
         self._records = weakref.ref(records)
         return records
 
-    def _run(self) -> Iterator[Any]:
+    def _run(self, at_most: int) -> Iterator[list[Any]]:
         with contextlib.ExitStack() as clean:
             clean.callback(self._ended)
-            engine, owned = Engine.named(self._engine)
-            if owned:
-                clean.callback(engine.close)
+            engine = clean.enter_context(opened(self._engine))
             session = engine.session(self.kind)
             clean.callback(session.close)
             state = self._state
@@ -170,35 +210,50 @@ class Campaign:
                 self._session = session
             with contextlib.suppress(Stopped):
                 if self._log:
-                    yield from self._resume(server)
+                    yield from ([record] for record in self._resume(server))
                 else:
-                    start = CampaignStarted(len(self.space), self.digest, self.duplicates, "")
-                    yield self._took(server, start)
+                    start = CampaignStarted(
+                        len(self.space), self.digest, self.duplicates, engine.workers, dict(state.slots), ""
+                    )
+                    yield [self._took(server, start)]
                 while state.pending or state.training:
-                    record = self._heard(server, session.next())
-                    if record is not None:
-                        yield record
-                yield self._finished()
+                    together, trouble = [], None
+                    try:
+                        item = session.next()
+                        together += (Paused(*session.pauses.pop(0)) for _ in list(session.pauses))
+                        while item is not None:
+                            together += self._heard(server, item)
+                            more = len(together) < at_most and (state.pending or state.training)
+                            item = session.next(0.0) if more else None
+                    except Exception as error:  # what was heard before it is told first
+                        trouble = error
+                    if together:
+                        yield together
+                    if trouble is not None:
+                        raise trouble
+                yield [self._finished()]
 
-    def _heard(self, server: TaskServer, item: Any) -> Any:
-        """A record of what came, None if it was only a part of something."""
+    def _heard(self, server: TaskServer, item: Any) -> list[Any]:
+        """The record of what came, none if it was only a part of something."""
         if isinstance(item, dict):
-            return self._commanded(server, item)
-        event = server.event(item) if isinstance(item, Completion) else None
+            return [self._commanded(server, item)]
+        event = server.event(item)
+        if event is None:
+            return []
         if not isinstance(event, Lessons):
-            return event and self._took(server, event)
+            return [self._took(server, event)]
         lesson = event.lesson
         learned = Learned(
             lesson.decision.version, lesson.samples, lesson.decision.seed, "", (), lesson.train_s, lesson.infer_s,
-            lesson.started, lesson.ended,
+            lesson.started, lesson.ended, tuple(lesson.tasks),
         )  # fmt: skip
-        return self._took(server, learned, event.mean, event.std)
+        return [self._took(server, learned, event.mean, event.std)]
 
     def _commanded(self, server: TaskServer, command: dict[str, Any]) -> Any:
         if command.get("command") == "engine paused":
             return Notice(command["reason"])
         try:
-            record = self._took(server, Steered(command, ""))
+            record = self._took(server, Steered(command, "", at=server.session.now))
         except ValueError as reason:
             return Refused(command, str(reason))
         if "cancel" in command:
@@ -207,7 +262,7 @@ class Campaign:
 
     def _took(self, server: TaskServer, happened: Any, mean: Any = None, std: Any = None) -> Any:
         """The state takes an event in, the policy decides, and the decisions are on their way before anybody hears."""
-        record = take(self._state, happened, self.policy, mean, std)
+        record = take(self._state, happened, self._decider, mean, std)
         for decision in record.then:
             server.start(decision)
         self._log.append(record)
@@ -231,7 +286,7 @@ class Campaign:
             reproduced = state.ranking.digest == self._last_digest
         for decision in [*([state.training] if state.training else []), *state.pending.values()]:
             server.start(decision)
-        yield Resumed(len(state.outcomes), again, reproduced)
+        yield Resumed(len(state.outcomes), again, reproduced, server.session.engine.workers, dict(state.slots))
         for command in commands:
             yield self._commanded(server, command)
 
@@ -263,12 +318,25 @@ class Campaign:
             if command not in ("pause", "resume", "stop"):
                 raise ValueError(f"a campaign understands 'pause', 'resume', 'stop' and dicts, got {command!r}")
         else:
-            command = checked(command)
+            command = self._understood(command)
         with self._lock:
             if self._session is None:
                 self._early.append(command)
             else:
                 self._session.send(command)
+
+    def _understood(self, command: Any) -> dict[str, Any]:
+        command = checked(command)
+        ((word, what),) = command.items()
+        if word not in CANDIDATE:
+            return command
+        what = what if self._written is None else self._written(what)
+        if word == "inject":
+            try:  # now, and not when the next model needs them
+                self.surrogate.features([what])
+            except Exception as error:
+                raise ValueError(f"{what!r} has no features for a model to learn from: {error}") from error
+        return {word: what}
 
     def state_dict(self) -> dict[str, Any]:
         """The log so far, as plain data."""
@@ -287,10 +355,10 @@ class Campaign:
         """
         self._must_rest("loading a log")
         records = list(records)
-        events, state = self._events(records), self._fresh()
-        self._last_digest = read(state, events)
-        self._log, self._state = events, state
-        asked = [record["command"] for record in records if record["kind"] == "Command"]
+        events, state, decider = self._events(records), self._fresh(), self._thinking()
+        self._last_digest = read(state, events, decider if isinstance(self.policy, type) else None)
+        self._log, self._state, self._decider = events, state, decider
+        asked = [self._understood(record["command"]) for record in records if record["kind"] == "Command"]
         for record in records:
             if record["kind"] in ("Steered", "Refused") and record["command"] in asked:
                 asked.remove(record["command"])
@@ -310,7 +378,7 @@ class Campaign:
             CampaignError: another decision or ranking than the log has; it says where.
             ValueError: the records are of another space.
         """
-        return replay(self._fresh(), self._events(records), self.policy, self.surrogate, self.space)
+        return replay(self._fresh(), self._events(records), self._thinking(), self.surrogate, self.space)
 
     @property
     def result(self) -> Result:

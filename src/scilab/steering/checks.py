@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import is_dataclass
+from functools import partial
 from typing import Any
 
 from .commands import POOLS
@@ -22,11 +23,21 @@ def check_slots(slots: Mapping[str, int], learns: bool) -> None:
         raise ValueError("learn has no slots, and a model is to be trained: give it 1, or never(untrained=True)")
 
 
+def told(function: Any) -> str:
+    """A function by its name, a partial one with what it was given."""
+    if isinstance(function, partial):
+        given = [*map(repr, function.args), *(f"{name}={value!r}" for name, value in function.keywords.items())]
+        return f"{told(function.func)}({', '.join(given)})"
+    return getattr(function, "__name__", repr(function))
+
+
 def named(part: Any) -> dict[str, Any]:
     """A part by its class and plain settings."""
+    if isinstance(part, type):
+        return {"name": part.__name__}
     found = {"name": type(part).__name__}
     if is_dataclass(part):
         for name, value in vars(part).items():
             simple = value is None or isinstance(value, int | float | str)
-            found[name] = value if simple else getattr(value, "__name__", repr(value))
+            found[name] = value if simple else told(value)
     return found

@@ -17,7 +17,8 @@ def checked(command: Any) -> dict[str, Any]:
 
     {"pin": candidate} (simulate it next), "unpin", "ban" (never), "unban", "inject" (a new candidate, pinned), "cancel"
     (give up its simulation); {"acquisition": {"name": "ucb", "weight": 2.0}}; {"slots": {"source": "simulate",
-    "to": "learn", "n": 1}}; {"threshold": 16.5}; {"budget": 300}; {"drain": True} (start nothing more).
+    "to": "learn", "n": 1}}; {"threshold": 16.5}; {"budget": 300}; {"drain": True} (start nothing more);
+    {"retrain": True} (train on all that is known as soon as the policy lets it, whatever the retrain policy says).
 
     Raises:
         ValueError: it is none of these.
@@ -43,11 +44,11 @@ def checked(command: Any) -> dict[str, Any]:
             raise ValueError(f"threshold wants a finite number, got {what!r}")
     elif word == "budget":
         _whole("budget", what)
-    elif word == "drain":
+    elif word in ("drain", "retrain"):
         if what is not True:
-            raise ValueError(f"drain wants True, got {what!r}")
+            raise ValueError(f"{word} wants True, got {what!r}")
     else:
-        known = (*CANDIDATE, "acquisition", "slots", "threshold", "budget", "drain")
+        known = (*CANDIDATE, "acquisition", "slots", "threshold", "budget", "drain", "retrain")
         raise ValueError(f"a campaign knows no command {word!r}; it knows {', '.join(known)}")
     return {word: dict(what) if isinstance(what, Mapping) else what}
 

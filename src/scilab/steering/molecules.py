@@ -2,13 +2,14 @@
 
 from .enumeration import enumerate_molecules
 from .experiment import EXPERIMENT, Shift, shift_to_experiment
-from .fingerprints import fingerprints
+from .fingerprints import composition, fingerprints
 from .ionization import ionization_potential, quick_ionization_potential
 from .smiles_file import read_smiles
 
 __all__ = [
     "EXPERIMENT",
     "Shift",
+    "composition",
     "enumerate_molecules",
     "fingerprints",
     "ionization_potential",

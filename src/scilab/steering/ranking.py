@@ -27,8 +27,9 @@ class Ranking:
 
     def reorder(self, order: np.ndarray) -> None:
         """Take this order from now on: a permutation of the candidates, or of the first of them."""
-        self.order = np.ascontiguousarray(order, dtype=np.int32)
-        self.digest = blake2b(self.order.tobytes(), digest_size=8).hexdigest()
+        order = np.ascontiguousarray(order, dtype=np.int32)
+        self.digest = blake2b(order.tobytes(), digest_size=8).hexdigest()
+        self.order = memoryview(order)  # its items are Python's own numbers, several times as quick as NumPy's
         self._cursor = 0
 
     def add(self) -> int:
@@ -46,7 +47,7 @@ class Ranking:
             found.append(index)
         at, end, status, order, pins = self._cursor, len(self.order), self.status, self.order, self.pins
         while len(found) < n and at < end:
-            index = int(order[at])
+            index = order[at]
             if status[index] == OPEN and index not in pins:
                 found.append(index)
             at += 1

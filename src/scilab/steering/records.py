@@ -37,16 +37,30 @@ class Train:
     what: str = "train"
 
 
-Decision = Simulate | Train
+@dataclass(frozen=True, slots=True)
+class Reallocate:
+    """Decided: move `n` slots from the pool `source` to the pool `to`."""
+
+    source: str
+    to: str
+    n: int
+    what: str = "reallocate"
+
+
+Decision = Simulate | Train | Reallocate
 
 
 @dataclass(frozen=True, slots=True)
 class CampaignStarted:
-    """`space` different candidates, known by their digest (`duplicates` more were the same as others)."""
+    """`space` different candidates, known by their digest (`duplicates` more were the same as others), on an engine of
+    `workers`; `slots` by pool, to begin with.
+    """
 
     space: int
     digest: str
     duplicates: int
+    workers: int
+    slots: dict[str, int]
     ranking: str
     then: tuple[Decision, ...] = ()
 
@@ -57,8 +71,10 @@ class Evaluated:
     and it is no hit.
 
     `best` and `hits` are those so far, with this one. `predicted`, `uncertainty` and `model` are those of the decision.
-    Times are in unix seconds (in virtual time, in seconds from the start): submitted, begun and ended on its
-    worker. `cached`: the value came from the result cache and no worker was asked. `counts`: it takes of the budget.
+    Times are in unix seconds (in virtual time, in seconds from the start): submitted to the engine, sent to a worker,
+    begun and ended there, its report received, and heard by the campaign. `serialized` are the seconds that it took to
+    pickle and unpickle its arguments and its value, in this order, None where nothing is pickled. `cached`: the value
+    came from the result cache and no worker was asked. `counts`: it takes of the budget.
     """
 
     index: int
@@ -74,8 +90,12 @@ class Evaluated:
     predicted: float | None
     uncertainty: float | None
     submitted: float | None = None
+    sent: float | None = None
     started: float | None = None
     ended: float | None = None
+    received: float | None = None
+    heard: float | None = None
+    serialized: tuple[float, float, float, float] | None = None
     worker: str | None = None
     attempts: int = 0
     cached: bool = False
@@ -100,8 +120,12 @@ class Failed:
     error: str
     quarantined: bool
     submitted: float | None = None
+    sent: float | None = None
     started: float | None = None
     ended: float | None = None
+    received: float | None = None
+    heard: float | None = None
+    serialized: tuple[float, float, float, float] | None = None
     worker: str | None = None
     attempts: int = 0
     cached: bool = False
@@ -114,11 +138,25 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class LearningTask:
+    """One task of a training ("train") or of the inference after it ("infer"), with times as in `Evaluated`."""
+
+    what: str
+    submitted: float
+    sent: float | None
+    started: float | None
+    ended: float
+    received: float | None
+    heard: float
+    worker: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Learned:
     """Version `version` of the model has been trained on `samples` values and has ranked all candidates.
 
     `top` are the first few of the queue: (candidate, predicted, uncertainty, score). `train_s` and `infer_s` are
-    seconds on workers, `started` and `ended` times as in `Evaluated`.
+    seconds on workers, `started` and `ended` times as in `Evaluated`, `tasks` all that it took.
     """
 
     version: int
@@ -130,15 +168,22 @@ class Learned:
     infer_s: float
     started: float
     ended: float
+    tasks: tuple[LearningTask, ...] = ()
     then: tuple[Decision, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Steered:
-    """A person's act has been carried out; `ranking` is the digest of the queue's ranking afterwards."""
+    """A person's act has been carried out; `ranking` is the digest of the queue's ranking afterwards, `top` its first
+    few as in `Learned`, `slots` those of each pool, `hits` those by the threshold, `at` when, by the campaign's clock.
+    """
 
     command: dict[str, Any]
     ranking: str
+    at: float = 0.0
+    top: tuple[tuple[str, float, float, float], ...] = ()
+    slots: dict[str, int] | None = None
+    hits: int = 0
     then: tuple[Decision, ...] = ()
 
 
@@ -153,12 +198,23 @@ class Refused:
 @dataclass(frozen=True, slots=True)
 class Resumed:
     """Taken up from a log of `outcomes`; `again` simulations were under way and are run again. `reproduced`: the
-    model of the log, trained anew, ranks the candidates as it did (None: there was none).
+    model of the log, trained anew, ranks the candidates as it did (None: there was none). `workers` and `slots` as in
+    `CampaignStarted`.
     """
 
     outcomes: int
     again: int
     reproduced: bool | None
+    workers: int
+    slots: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """People had paused it, from when to when, in unix seconds; told when it goes on."""
+
+    started: float
+    ended: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import numpy as np
 
 from .acquisitions import Acquisition
 from .ranking import OPEN, Ranking, by_score
-from .records import Evaluated, Failed, Learned, Simulate, Steered, Train
+from .records import Decision, Evaluated, Failed, Learned, Reallocate, Simulate, Steered, Train
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class Outcome:
     fidelity: str
     value: float | None
     usable: bool
+    details: Mapping[str, Any]
 
 
 def seed_of(seed: int, purpose: str, number: int) -> int:
@@ -63,6 +64,8 @@ class State:
         self.screened: list[tuple[float, int]] = []  # a heap of (-value, index) by the cheap fidelity
         self.surprises: list[float] = []
         self.results = self.trained_on = self.failed = self._hits = 0
+        self.asked = False
+        """Whether a person wants a new model now."""
         self.best: float | None = None
         self.best_index: int | None = None
         self.values: list[float] = []  # those that count, for the hits
@@ -81,8 +84,10 @@ class State:
 
     def due(self) -> bool:
         """Whether a new model should be trained now, slots or not."""
-        if self.training is not None or not (self.left and self._more()) or getattr(self.retrain, "untrained", False):
+        if self.training is not None or not (self.left and self._more()):
             return False
+        if self.asked or getattr(self.retrain, "untrained", False):
+            return self.asked
         return self.results >= self.initial if self.model is None else self.retrain.due(self)
 
     def _more(self) -> bool:
@@ -93,28 +98,32 @@ class State:
         """Decisions to simulate the next candidates of the queue, at most `n` and no more than the budget allows."""
         fidelity = fidelity or self.full
         n = min(n, self.left) if fidelity == self.full else n
-        return [self._simulate(index, fidelity, self._why(index)) for index in self.ranking.first(n)] if n > 0 else []
+        return [self.simulation(index, fidelity) for index in self.ranking.first(n)] if n > 0 else []
 
     def promoted(self, n: int) -> list[Simulate]:
         """Decisions to simulate in full the `n` best of those that were screened."""
         best = heapq.nsmallest(max(0, min(n, self.left)), self.screened)
-        return [self._simulate(index, self.full, "best of the screened") for _, index in best]
+        return [self.simulation(index, self.full, "best of the screened") for _, index in best]
 
     def train(self) -> list[Train]:
         """The decision to train, if it is due and the pool has a slot; in a list, for a policy to add to."""
         if not (self.due() and self.free("learn")):
             return []
+        return [self.lesson("asked for" if self.asked else f"{self.results - self.trained_on} new results")]
+
+    def lesson(self, why: str) -> Train:
+        """The decision to train on all that is known, whether it is due or not."""
         version = self.model.version + 1 if self.model else 1
-        why = f"{self.results - self.trained_on} new results"
-        seed = seed_of(self.seed, "train", version)
-        return [Train(version, len(self.outcomes), len(self.candidates), seed, why)]
+        return Train(version, len(self.outcomes), len(self.candidates), seed_of(self.seed, "train", version), why)
 
     @property
     def hits(self) -> int:
         """Values that count beyond the threshold, 0 without one."""
         return self._hits
 
-    def _simulate(self, index: int, fidelity: str, why: str) -> Simulate:
+    def simulation(self, index: int, fidelity: str, why: str | None = None) -> Simulate:
+        """The decision to simulate this candidate, with what the model says of it."""
+        why = why or self._why(index)
         version, mean, std = 0, None, None
         if self.model is not None and self.mean is not None and index < len(self.mean):
             version, mean, std = self.model.version, float(self.mean[index]), float(self.std[index])
@@ -127,10 +136,14 @@ class State:
 
     # ---- what happens ----------------------------------------------------------------------------------------------
 
-    def decided(self, decision: Simulate | Train) -> None:
+    def decided(self, decision: Decision) -> None:
         """A decision stands."""
+        if isinstance(decision, Reallocate):
+            self.slots[decision.source] -= decision.n
+            self.slots[decision.to] += decision.n
+            return
         if isinstance(decision, Train):
-            self.training, self.trained_on = decision, self.results
+            self.training, self.trained_on, self.asked = decision, self.results, False
             return
         self.pending[decision.index, decision.fidelity] = decision
         self.scheduled[decision.fidelity] += 1
@@ -144,26 +157,27 @@ class State:
 
     def happened(self, event: Any, mean: np.ndarray | None = None, std: np.ndarray | None = None) -> None:
         """An event of the log; a `Learned` comes with its predictions, or without when a log is only read."""
-        if isinstance(event, Evaluated):
+        kind = type(event)
+        if kind is Evaluated:
             self._evaluated(event)
-        elif isinstance(event, Failed):
+        elif kind is Failed:
             self.pending.pop((event.index, event.fidelity), None)
-            self.outcomes.append(Outcome(event.index, event.fidelity, None, False))
+            self.outcomes.append(Outcome(event.index, event.fidelity, None, False, {}))
             self.done[event.fidelity] += 1
             self.failed += 1
-        elif isinstance(event, Learned):
+        elif kind is Learned:
             self.model, self.training = self.training, None
             self.surprises.clear()
             self.predict(mean, std)
             self.rerank()
-        elif isinstance(event, Steered):
+        elif kind is Steered:
             self.steer(event.command)
 
     def _evaluated(self, event: Evaluated) -> None:
         decision = self.pending.pop((event.index, event.fidelity), None)
         usable = event.flag is None
         self.done[event.fidelity] += 1
-        self.outcomes.append(Outcome(event.index, event.fidelity, event.value, usable))
+        self.outcomes.append(Outcome(event.index, event.fidelity, event.value, usable, event.details))
         if not usable:
             return
         if event.fidelity != self.full:
@@ -211,22 +225,23 @@ class State:
         ((word, what),) = command.items()
         getattr(self, f"_steer_{word}")(what)
 
-    def _index(self, candidate: str) -> int:
+    def index(self, candidate: str) -> int:
+        """A candidate's number; ValueError if it is none."""
         if candidate not in self.number:
             raise ValueError(f"{candidate!r} is not among the candidates; inject it first")
         return self.number[candidate]
 
     def _steer_pin(self, candidate: str) -> None:
-        self.ranking.pin(self._index(candidate))
+        self.ranking.pin(self.index(candidate))
 
     def _steer_unpin(self, candidate: str) -> None:
-        self.ranking.unpin(self._index(candidate))
+        self.ranking.unpin(self.index(candidate))
 
     def _steer_ban(self, candidate: str) -> None:
-        self.ranking.ban(self._index(candidate))
+        self.ranking.ban(self.index(candidate))
 
     def _steer_unban(self, candidate: str) -> None:
-        self.ranking.unban(self._index(candidate))
+        self.ranking.unban(self.index(candidate))
 
     def _steer_inject(self, candidate: str) -> None:
         if candidate not in self.number:
@@ -260,7 +275,18 @@ class State:
     def _steer_drain(self, _: Any) -> None:
         self.budget = self.scheduled[self.full]
 
+    def _steer_retrain(self, _: Any) -> None:
+        if self.training is not None:
+            raise ValueError("a model is being trained already")
+        if self.results == self.trained_on:
+            raise ValueError("nothing has come since the last training that a model could learn from")
+        if not self.slots["learn"]:
+            raise ValueError("learn has no slots; move one there first")
+        if not (self.left and self._more()):
+            raise ValueError("nothing is left that a model could choose")
+        self.asked = True
+
     def _steer_cancel(self, candidate: str) -> None:
-        index = self._index(candidate)
+        index = self.index(candidate)
         if not any(at == index for at, _ in self.pending):
             raise ValueError(f"{candidate!r} is not being simulated")

@@ -2,7 +2,8 @@
 
 A surrogate is any frozen object with `features(candidates) → (n, d)` and `fit(features, values, seed) → model`, where
 `model.predict(features) → (mean (n,), std (n,))`. Both run as tasks, so they must be picklable, and the same seed must
-give the same model.
+give the same model. One with an attribute `wants`, the name of a detail that the simulator returns (such as "forces"),
+is given these, too: `fit(features, values, seed, wanted)`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .fingerprints import fingerprints
+from .fingerprints import composition
 
 Features = Callable[[Sequence[str]], np.ndarray]
 
@@ -22,15 +23,15 @@ Features = Callable[[Sequence[str]], np.ndarray]
 class Forest:
     """Extremely randomised trees (Geurts et al. 2006), each on a bootstrap sample; std is that over the trees.
 
-    `features(candidates)` gives an array (n, d); by default fingerprints of SMILES. The trees weigh features as they
-    are, counts as well as measures.
+    `features(candidates)` gives an array (n, d); by default the composition of molecules given as SMILES. The trees
+    weigh features as they are, counts as well as measures.
     """
 
     trees: int = 100
     min_leaf: int = 1
-    share: float = 0.33
+    share: float = 1.0
     """Of the features, how many are tried at a split."""
-    features: Features = fingerprints
+    features: Features = composition
 
     def __post_init__(self) -> None:
         for name in ("trees", "min_leaf"):
@@ -74,7 +75,7 @@ class Ensemble:
     epochs: int = 150
     lr: float = 3e-3
     weight_decay: float = 1e-3
-    features: Features = fingerprints
+    features: Features = composition
 
     def __post_init__(self) -> None:
         for name in ("members", "hidden", "epochs"):

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..planes import Completion, EngineError, Key
 from .learning import PIECE, examples, fit, predict
-from .records import Evaluated, Failed, Simulate, Train
+from .records import Decision, Evaluated, Failed, LearningTask, Reallocate, Simulate, Train
 from .result_cache import ResultCache, identity, result_key
 from .state import State
 
@@ -46,6 +46,7 @@ class Lesson:
     infer_s: float = 0.0
     started: float = 0.0
     ended: float = 0.0
+    tasks: list[LearningTask] = field(default_factory=list)
     left: deque[int] = field(default_factory=deque)
     means: dict[int, np.ndarray] = field(default_factory=dict)
     stds: dict[int, np.ndarray] = field(default_factory=dict)
@@ -78,8 +79,10 @@ class TaskServer:
         self.space: Key | None = None
         self.models: list[Key] = []
 
-    def start(self, decision: Simulate | Train) -> None:
+    def start(self, decision: Decision) -> None:
         """Send a decision on its way. What the cache knows takes the same way, without being computed."""
+        if isinstance(decision, Reallocate):  # the state has done it
+            return
         if isinstance(decision, Train):
             self._train(decision)
             return
@@ -116,7 +119,9 @@ class TaskServer:
         del self.numbers[decision.index, decision.fidelity]
         timing = completion.timing
         when = {
-            "submitted": timing.submitted, "started": timing.started, "ended": timing.ended,
+            "submitted": timing.submitted, "sent": timing.sent, "started": timing.started, "ended": timing.ended,
+            "received": timing.received, "heard": self.session.now,
+            "serialized": timing.serialized if any(timing.serialized) else None,
             "worker": completion.worker, "attempts": completion.attempts,
         }  # fmt: skip
         failure = completion.failure
@@ -182,11 +187,11 @@ class TaskServer:
         state = self.state
         if self.space is None:
             self.space = self.store.put((self.surrogate.features, state.candidates[: self.base]))
-        rows, values = examples(state, decision.rows)
+        rows, values, lessons = examples(state, decision.rows, getattr(self.surrogate, "wants", ""))
         lesson = Lesson(decision, len(rows), state.candidates[self.base : decision.candidates])
-        address = self.store.address()
+        address = self.store.address(at_writer="learn" in self.sites)  # the model stays where it will be read
         number = self.session.submit(
-            fit, self.space, self.surrogate, lesson.more, rows, values, decision.seed, address,
+            fit, self.space, self.surrogate, lesson.more, rows, values, lessons, decision.seed, address,
             tag=("train", decision.version), uses=self._uses(self.space), outputs=(address,), ahead=True,
             **self._at("learn"),
         )  # fmt: skip
@@ -196,10 +201,15 @@ class TaskServer:
         if completion.failure is not None:
             what = "training" if low is None else "inference"
             raise CampaignError(f"{what} of model {lesson.decision.version} failed: {completion.failure}")
-        lesson.ended = completion.timing.ended
+        timing = completion.timing
+        lesson.ended = timing.ended
+        lesson.tasks.append(LearningTask(
+            "train" if low is None else "infer", timing.submitted, timing.sent, timing.started, timing.ended,
+            timing.received, self.session.now, completion.worker,
+        ))  # fmt: skip
         if low is None:
             lesson.model, lesson.train_s = completion.value
-            lesson.started = completion.timing.started or completion.timing.submitted
+            lesson.started = timing.started or timing.submitted
             for key in self.models:
                 self.store.release(key)
             self.models = [lesson.model] if self.store.holds(lesson.model) else []
