@@ -110,7 +110,8 @@ def test_a_click_a_drag_and_keys_make_the_spans_that_are_kept(desk):
     keys(tab, "x")
     keys(tab, " ")
     assert kept(tab) == [
-        ("Give lopinavir/ritonavir or remdesivir daily.", "accept", [("lopinavir/ritonavir", "DRUG"), ("daily", "DOSE")]),
+        ("Give lopinavir/ritonavir or remdesivir daily.", "accept",
+         [("lopinavir/ritonavir", "DRUG"), ("daily", "DOSE")]),
         ("Second text.", "reject", []), ("Third.", "ignore", []),
     ]  # fmt: skip
     assert tab.text(".scilab-empty-desk").startswith("All 3 texts are answered.")
@@ -157,7 +158,8 @@ def test_without_a_mouse(desk):
     assert tab.page.locator(".scilab-help").is_visible()
     keys(tab, "Escape", "a")
     assert tab.page.locator(".scilab-help").is_hidden()
-    assert kept(tab) == [("Give lopinavir / ritonavir or remdesivir daily.", "accept", [("lopinavir / ritonavir", "DRUG")])]
+    assert kept(tab) == [
+        ("Give lopinavir / ritonavir or remdesivir daily.", "accept", [("lopinavir / ritonavir", "DRUG")])]
 
 
 def test_keys_and_typing_stay_inside(desk):

@@ -104,8 +104,8 @@ class ExchangeWidget(Asking, anywidget.AnyWidget):
         with_server = self._doccano(values)
         report = with_server.push(self.store, values["name"], annotator=values["annotator"] or None,
                                   allow_overlapping=values["allow_overlapping"])  # fmt: skip
-        self._told = [f"Pushed to “{report.project}”: {report.texts} texts with {report.spans} spans are there as they are "
-                      f"here; {report.already_there} of them had been there.",
+        self._told = [f"Pushed to “{report.project}”: {report.texts} texts with {report.spans} spans are there as they "
+                      f"are here; {report.already_there} of them had been there.",
                       *(f"{each.where}: {each.reason}" for each in report.problems)]  # fmt: skip
         return {"texts": report.texts, "spans": report.spans}
 
@@ -123,9 +123,9 @@ class ExchangeWidget(Asking, anywidget.AnyWidget):
                 id = f"random doccano {blake2b(said.encode(), digest_size=12).hexdigest()}"
                 question = known.get(task.text) or Task(task.text, meta=task.meta)
                 counts[user] = counts.get(user, 0) + self.store.answer(question, user, task.spans, task.answer, id)
-        self._told = [f"Pulled from “{values['name']}”: "
-                      + (", ".join(f"{count} new answers of {user}" for user, count in counts.items()) or "nothing is confirmed there")
-                      + ".", *(f"{each.where}: {each.reason}" for each in server.problems)]  # fmt: skip
+        new = ", ".join(f"{count} new answers of {user}" for user, count in counts.items())
+        self._told = [f"Pulled from “{values['name']}”: {new or 'nothing is confirmed there'}.",
+                      *(f"{each.where}: {each.reason}" for each in server.problems)]  # fmt: skip
         self.on_pull()
         return {"answers": counts}
 
@@ -138,7 +138,7 @@ class ExchangeWidget(Asking, anywidget.AnyWidget):
         for name in ("url", "name", "user", "password"):
             if not values[name]:
                 label = next(field.label for field in self.fields if field.name == name)
-                raise ValueError(f"“{label}” is empty: give the server, the project there, your name and your password.")
+                raise ValueError(f"“{label}” is empty: give the server, the project there, your name and password.")
         return values
 
     def _doccano(self, values: Mapping) -> Doccano:
@@ -156,7 +156,8 @@ class ExchangeWidget(Asking, anywidget.AnyWidget):
                 model and id(model[0]))  # fmt: skip
         if seen != self._seen:
             self._seen = seen
-            self._tables = {"pairs": pairs(answered), "standings": judged(answered, self._form.values["adjudicator"], model)}
+            right = self._form.values["adjudicator"]
+            self._tables = {"pairs": pairs(answered), "standings": judged(answered, right, model)}
         self.state = {"form": for_page(self.fields, self._form, self._typed), "told": list(self._told),
                       "problem": dict(self._trouble), **self._tables}  # fmt: skip
 
@@ -179,7 +180,8 @@ def judged(answers: list[Answer], adjudicator: str, model: tuple | None) -> list
     rows = []
     for each in found:
         low, high = each.scores.f1_interval
-        rows.append([each.name, each.kind, f"{len(each.texts):,}", f"{_figure(each.scores.f1)} [{_figure(low)}, {_figure(high)}]",
+        f1 = f"{_figure(each.scores.f1)} [{_figure(low)}, {_figure(high)}]"
+        rows.append([each.name, each.kind, f"{len(each.texts):,}", f1,
                      _figure(each.scores.precision.value), _figure(each.scores.recall.value)])  # fmt: skip
     return rows
 

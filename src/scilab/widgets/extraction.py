@@ -18,14 +18,13 @@ from .acting import Launched
 from .browser import file_stem
 from .estimate import Estimate
 from .federation import CORES
-from .fields import Choice, Number, Text, Toggle
+from .fields import Choice, Number, Text
 from .panel import HERE, Panel
 from .picture import chart, with_point
 
 SHOWN = 60  # molecules in the table; a file has them all
 SENTENCES = 40
 CURVES = 5  # molecules whose papers are counted over time
-LOOK_S = 1.0
 ORDERS = {"papers": "papers", "mentions": "mentions", "score": "score", "qed": "drug-likeness", "key": "name"}
 
 
@@ -50,8 +49,8 @@ def corpus(values: Mapping) -> Corpus:
 
 
 class ExtractionWidget(Panel):
-    """Extraction live: ``ExtractionWidget()`` sets everything by hand, ``ExtractionWidget(run)`` shows and steers a run,
-    ``ExtractionWidget(extraction)`` launches one built in code. See `Panel` for what it does without a page.
+    """Extraction live: ``ExtractionWidget()`` sets everything by hand, ``ExtractionWidget(run)`` shows and steers a
+    run, ``ExtractionWidget(extraction)`` launches one built in code. See `Panel` for what it does without a page.
     """
 
     title = "Extract"
@@ -212,7 +211,8 @@ def _row(each: Molecule) -> dict:
 
 def _sentence(each: Any) -> dict:
     end = each.in_sentence + each.end - each.start
-    return {"paper": each.title or each.paper, "where": " · ".join(filter(None, (each.paper, each.published, each.section))),
+    where = " · ".join(filter(None, (each.paper, each.published, each.section)))
+    return {"paper": each.title or each.paper, "where": where,
             "before": each.sentence[:each.in_sentence], "name": each.sentence[each.in_sentence:end],
             "after": each.sentence[end:], "score": words.number(each.score, 2)}  # fmt: skip
 

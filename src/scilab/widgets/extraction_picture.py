@@ -62,7 +62,7 @@ def _tiles(picture: Mapping) -> list[dict]:
         ("Papers", count("papers", last.get("papers_read")), "Read by this model, by now."),
         ("Words", count("words", read), "In these papers."),
         ("Mentions", count("mentions", total["mentions"] if last else None), "Places where a molecule is named."),
-        ("Molecules", count("molecules", total["molecules"] if last else None), "Different names, after normalisation."),
+        ("Molecules", count("molecules", total["molecules"] if last else None), "Different names, normalised."),
         ("Not readable", f"{total['failed']:,}" if last else DASH, "Papers or files that were left out; listed below."),
         ("Words per CPU second", number(rate), "Of the workers."),
     ]

@@ -73,7 +73,7 @@ def _combines(character: str) -> bool:
 
 
 def arm_of(answer_id: str) -> str:
-    """ "policy" or "random": how the text of an answer was chosen, which its id begins with; "random" if it is not said."""
+    """ "policy" or "random": how the text of an answer was chosen, as its id says; "random" if it does not."""
     return "policy" if answer_id.startswith("policy ") else "random"
 
 
@@ -86,8 +86,8 @@ class LabelWidget(Files, Asking, anywidget.AnyWidget):
     """Text after text to be labelled: ``LabelWidget("labels.db")``, or a `LabelStore`.
 
     ``recogniser`` suggests spans, and what is labelled next follows from what it does not know. It all works without a
-    page: ``current`` is the text shown, ``answer("accept", [(0, 7, "DRUG")])`` gives an answer, ``act("undo")`` takes it
-    back; offsets are code points. Each answer is on disk before it is confirmed to the page.
+    page: ``current`` is the text shown, ``answer("accept", [(0, 7, "DRUG")])`` gives an answer, ``act("undo")`` takes
+    it back; offsets are code points. Each answer is on disk before it is confirmed to the page.
     """
 
     title: ClassVar[str] = "Label"
@@ -102,11 +102,11 @@ class LabelWidget(Files, Asking, anywidget.AnyWidget):
         Toggle(name="suggestions", label="Suggestions", default=True,
                help="Show the spans that the model, or the imported file, proposes. Off: label without being led."),
         Choice(name="policy", label="Next", default="new names",
-               options=(("new names", "New names, unsure"), ("uncertain", "What it is unsure of"), ("random", "Random")),
-               help="Which texts come next: those with names that are new to the model and of which it is unsure, those "
-                    "of which it is unsure, or any."),
+               options=(("new names", "New names, unsure"), ("uncertain", "Unsure"), ("random", "Random")),
+               help="Which texts come next: those with names that are new to the model and of which it is unsure, "
+                    "those of which it is unsure, or any."),
         Number(name="random_share", label="Random share", default=0.33, minimum=0.05, maximum=1, step=0.05,
-               help="How many of the texts are drawn at random all the same. They are the arm that the policy must beat."),
+               help="How many of the texts are drawn at random all the same. They are what the policy must beat."),
     )  # fmt: skip
 
     _esm = bundle(HERE / "label.js")
@@ -217,7 +217,7 @@ class LabelWidget(Files, Asking, anywidget.AnyWidget):
             who = annotator or self.values["annotator"]
             given = tuple(Span(*span[:3]) for span in spans)
             if strange := sorted({span.label for span in given} - set(self.store.labels)):
-                raise ValueError(f"{strange[0]!r} is none of the labels {', '.join(self.store.labels)}: add it, or label anew.")
+                raise ValueError(f"{strange[0]!r} is none of the labels {', '.join(self.store.labels)}: add it first.")
             seconds = None if seconds is None else min(float(seconds), PAUSE_S)
             self.store.answer(task, who, given, answer, answer_id, seconds)
             if answer_id not in self._heard:
@@ -245,7 +245,8 @@ class LabelWidget(Files, Asking, anywidget.AnyWidget):
         """Show these texts next, answered or not, by their task hashes."""
         with self._lock:
             known = self._by_hash(hashes)
-            items = [self._item(known[each], "To be looked at again.", arm="policy") for each in hashes if each in known]
+            here = [known[each] for each in hashes if each in known]
+            items = [self._item(task, "To be looked at again.", arm="policy") for task in here]
             if not items:
                 raise ValueError("None of these texts is in this project.")
             self._offered = items + self._offered
@@ -335,7 +336,8 @@ class LabelWidget(Files, Asking, anywidget.AnyWidget):
             self._choosing = False
             if of == self._set:
                 spans = [[[f.start, f.end, f.label, round(f.score, 3)] for f in each] for each in found]
-                self._take([(each.task, each.why, own, each.arm) for each, own in zip(chosen, spans, strict=True)], anew)
+                pairs = zip(chosen, spans, strict=True)
+                self._take([(each.task, each.why, own, each.arm) for each, own in pairs], anew)
 
     def _take(self, chosen: Sequence[tuple], anew: bool) -> None:
         """Offer these after what is offered already; ``anew`` after the first few, which the page may show."""

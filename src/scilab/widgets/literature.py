@@ -102,8 +102,8 @@ class _Label(LabelWidget):
 
     fields = (
         *LabelWidget.fields,
-        Toggle(name="train_along", label="Train while I label", default=False,
-               help="Train a new model in the background after so many answers; labelling goes on meanwhile."),
+        Toggle(name="train_along", label="Train along", default=False,
+               help="Train while I label: in the background, after so many answers; then one of the random arm."),
         Number(name="train_every", label="Train after", default=20, minimum=1, maximum=10_000, integer=True,
                unit="answers", help="How many answers make a new training worth while.",
                only=lambda values: values["train_along"]),
@@ -129,7 +129,8 @@ class _Label(LabelWidget):
     def model_text(self) -> str:
         run = self._room.training.run
         if run is not None and run.status in ACTIVE and self._room.training.busy:
-            return f"Training on your answers: {run.progress['done']} of {run.progress['total']} epochs. {super().model_text()}"
+            done, total = run.progress["done"], run.progress["total"]
+            return f"Training on your answers: {done} of {total} epochs. {super().model_text()}"
         return super().model_text() or "No model yet: label some texts, then train."
 
     def refresh(self) -> None:
@@ -171,7 +172,7 @@ class _Training(TrainingWidget):
         self._judge()
         told = super().do_launch(name)
         run = self._run
-        run.subscribe(lambda run: self._heard(run))
+        run.subscribe(self._heard)
         self._heard(run)
         return told
 

@@ -46,14 +46,14 @@ class TrainingWidget(Panel):
              help=f"The file of a LabelStore; “{SAMPLE}” is the labelled sample that comes with scilab."),
         Choice(name="texts", label="Texts", group="Labels", default="all",
                options=(("all", "All that are answered"), ("random", "The random arm only")),
-               help="The random arm are the texts that were not chosen by the policy. A model of these alone, at as many "
-                    "words read, is what the policy has to beat.",
+               help="The random arm are the texts that were not chosen by the policy. A model of these alone, at as "
+                    "many words read, is what the policy has to beat.",
                reasons=lambda values: {"random": "The sample has no arms."} if values["project"] == SAMPLE else {}),
         Number(name="dev", label="Held out", group="Labels", default=0.2, minimum=0, maximum=0.5, step=0.05,
-               unit="share of papers", help="Never trained on: by these the best epoch is chosen and F1 is told. Frozen "
-                                            "by a hash, so the same text is held out every time."),
+               unit="share of papers", help="Never trained on: by these the best epoch is chosen and F1 is told. "
+                                            "Frozen by a hash, so the same text is held out every time."),
         Toggle(name="clean", label="Doubt gaps", group="Labels", default=True,
-               help="Names that are marked nearly everywhere count as unknown where they are not, instead of as wrong."),
+               help="Names that are marked nearly everywhere count as unknown where they are not, not as wrong."),
         Number(name="epochs", label="Epochs", group="Training", default=6, minimum=1, maximum=200, integer=True,
                help="Passes over the texts; the best one is kept."),
         Number(name="negatives", label="Drug-free texts", group="Training", default=40, minimum=0,
@@ -105,7 +105,8 @@ class TrainingWidget(Panel):
 
     def extra(self) -> dict:
         id, errors = self._errors
-        return {"curve": self._learning_curve(), "errors": errors if self._run is not None and id == self._run.id else [],
+        mine = self._run is not None and id == self._run.id
+        return {"curve": self._learning_curve(), "errors": errors if mine else [],
                 "can_review": self._run is not None and self._run.progress["done"] > 0}
 
     def saves(self) -> list[dict]:

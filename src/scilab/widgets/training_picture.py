@@ -13,7 +13,8 @@ SCORES = {"f1": "F1", "precision": "precision", "recall": "recall", "unseen_reca
 def begin(settings: Mapping) -> dict:
     """The picture before the first record."""
     picture = {
-        "charts": {"scores": chart("Held-out texts", "epoch", "score"), "loss": chart("Loss", "epoch", "loss of a text", log=True)},
+        "charts": {"scores": chart("Held-out texts", "epoch", "score"),
+                   "loss": chart("Loss", "epoch", "loss of a text", log=True)},
         "_started": {}, "_best": {}, "_epoch": None, "_epochs": settings.get("epochs"),
     }  # fmt: skip
     return picture | {"tiles": _tiles(picture)}
@@ -47,7 +48,7 @@ def _tiles(picture: Mapping) -> list[dict]:
         ("Precision", number(best.get("precision")), "Of what the model marks there, what is right."),
         ("Recall", number(best.get("recall")), "Of what is there, what the model marks."),
         ("New names", number(best.get("unseen_recall")), "Recall of names that are in no text it was trained on."),
-        ("False per 1,000 words", number(best.get("false_per_1000_words")), "Marked in held-out texts that hold nothing."),
+        ("False per 1,000 words", number(best.get("false_per_1000_words")), "Marked in held-out texts without any."),
         ("Best epoch", str(best.get("epoch", DASH)), "The one that is kept."),
     ]
     return [{"label": label, "value": value, "help": text} for label, value, text in told]
