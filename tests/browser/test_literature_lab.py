@@ -1,4 +1,4 @@
-"""The literature room as a person meets it: label by mouse and keys, train, accept suggestions, export, reload; the kernel
+"""The literature room as a person meets it: label by mouse and keys, train, accept suggestions, export, reload; a kernel
 is killed, and nothing is lost.
 """
 
