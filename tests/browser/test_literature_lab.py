@@ -1,5 +1,5 @@
-"""The literature room as a person meets it: label by mouse and keys, train, accept suggestions, export, reload; a kernel
-is killed, and nothing is lost.
+"""The literature room as a person meets it: label by mouse and keys, train, accept suggestions, export, reload; then
+a kernel is killed, and nothing is lost.
 """
 
 import json
