@@ -4,6 +4,7 @@ import itertools
 import random
 import threading
 import time
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -17,7 +18,9 @@ from scilab.runs import Journal, Run
 
 
 def training(**more):
-    return Training(labelled(40), epochs=3, negatives=("Nothing of the kind was found in April .",), **more)
+    return Training(
+        labelled(40), epochs=3, networks=3, negatives=("Nothing of the kind was found in April .",), **more
+    )
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +87,7 @@ def test_a_run_keeps_it_and_takes_it_up_again(undisturbed, tmp_path):
 
 
 def test_stop_and_pause_are_obeyed_within_an_epoch():
-    made = Training(labelled(200), epochs=1, negatives=())
+    made = Training(labelled(200), epochs=1, networks=2, negatives=())
     records = iter(made)
     next(records)
     made.send("pause")
@@ -125,7 +128,7 @@ def test_the_dev_texts_are_frozen_by_paper():
 def test_without_spans_to_judge_by_the_last_epoch_is_kept():
     tasks = labelled(16)
     for dev in ([], [task for task in labelled(40, seed=3) if not task.spans][:2]):
-        made = Training(tasks, dev=dev, epochs=2, negatives=())
+        made = Training(tasks, dev=dev, epochs=2, networks=1, negatives=())
         told = list(made)
         assert [record.best for record in told[1:]] == [1, 2]
         assert made.result.epoch == 2
@@ -138,7 +141,7 @@ def test_a_store_is_learned_from(tmp_path):
         store.add_tasks(Task(task.text) for task in tasks)
         for number, task in enumerate(tasks):
             store.answer(Task(task.text), "ada", task.spans, "accept", str(number))
-        made = Training(store, epochs=1)
+        made = Training(store, epochs=1, networks=1)
     assert made.labels == ("DRUG",)
     assert made.settings["examples"]["texts"] + made.settings["examples"]["dev"] == 30
 
@@ -224,6 +227,31 @@ def test_saved_and_loaded_it_finds_the_same(undisturbed, tmp_path):
         Recogniser.from_bytes(b"something else")
 
 
+def test_the_majority_of_the_networks_decides(undisturbed):
+    recogniser = undisturbed[0].result.recogniser
+    texts = [task.text for task in labelled(150, seed=11)]
+    assert len({Recogniser(nlp).digest for nlp in recogniser.networks}) == len(recogniser.networks) == 3
+    alone = [list(Recogniser(nlp).find(texts)) for nlp in recogniser.networks]
+    odd = 0
+    for number, found in enumerate(recogniser.find(texts)):
+        votes = Counter((each.start, each.end, each.label) for spans in alone for each in spans[number])
+        assert [(each.start, each.end, each.label) for each in found] == sorted(
+            place for place, count in votes.items() if count >= 2
+        )
+        odd += sum(count < 3 for count in votes.values())
+    assert odd > 5  # else they would all have been of one mind
+    two = Recogniser(recogniser.networks[:2])  # of two, both
+    both = [{*map(repr, first)} & {*map(repr, second)} for first, second in zip(*alone[:2], strict=True)]
+    assert [{*map(repr, found)} for found in two.find(texts)] == both
+
+
+def test_the_candidates_hold_what_is_found_with_the_same_scores(undisturbed):
+    recogniser = undisturbed[0].result.recogniser
+    texts = [task.text for task in labelled(40, seed=12)]
+    for found, likely in zip(recogniser.find(texts, scores=True), recogniser.candidates(texts, 0.0), strict=True):
+        assert {*found} <= {*likely}
+
+
 def test_one_recogniser_serves_several_threads(undisturbed):
     recogniser = undisturbed[0].result.recogniser
     texts = [task.text for task in labelled(60, seed=5)]
@@ -245,8 +273,8 @@ def test_one_recogniser_serves_several_threads(undisturbed):
 def test_the_vocabulary_does_not_grow_with_what_is_read(undisturbed):
     recogniser = undisturbed[0].result.recogniser
     list(recogniser.find(["Warm up ."]))
-    before = len(recogniser.nlp.vocab.strings)
+    before = [len(nlp.vocab.strings) for nlp in recogniser.networks]
     numbers = itertools.count()
     for _ in range(5):
         list(recogniser.find(f"Word{next(numbers)}abc and other{next(numbers)}xyz were new ." for _ in range(50)))
-    assert len(recogniser.nlp.vocab.strings) == before
+    assert [len(nlp.vocab.strings) for nlp in recogniser.networks] == before

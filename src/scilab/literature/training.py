@@ -31,6 +31,8 @@ LEARNING_RATE, DROPOUT = 0.002, 0.15
 FEWEST_WORDS, MOST_WORDS, STEPS = 60, 800, 20
 """Words in a batch: few labels are learned in smaller ones, so that an epoch has about so many steps."""
 EXCHANGE, STRETCHES = 0.3, 0.5
+APART = 1_000_003
+"""Between the seeds of two networks of one training, so that trainings of near seeds share none."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,9 @@ class Training:
     `examples` are answered tasks or a `LabelStore`; what the answers mean is said in `lessons`. `dev` are tasks to
     choose the epoch by, or the share of the examples that is held out for that, frozen by a hash: by paper where there
     are ids, else by text. `negatives` are texts known to hold no span, which are added; by default our own, if DRUG is
-    the only label. `clean` takes unmarked occurrences of names that are mostly marked as unknown.
+    the only label. `clean` takes unmarked occurrences of names that are mostly marked as unknown. Of `networks`, trained
+    side by side from different random numbers, the majority decides what is found: more of them find better, and both
+    training and reading take as many times as long.
 
     Iterate to run: yields `TrainingStarted`, then an `EpochFinished` each. The same arguments give the same bits, also
     when it is stopped and goes on from a `state_dict`, whatever else the process does.
@@ -99,7 +103,7 @@ class Training:
     def __init__(
         self, examples: LabelStore | Iterable[Task], *, labels: Sequence[str] | None = None,
         dev: Sequence[Task] | float = 0.15, epochs: int = 8, seed: int = 0, negatives: Sequence[str] | None = None,
-        clean: bool = True,
+        clean: bool = True, networks: int = 3,
     ) -> None:  # fmt: skip
         if isinstance(examples, LabelStore):
             labels = examples.labels if labels is None else labels
@@ -108,6 +112,8 @@ class Training:
         self.labels = tuple(dict.fromkeys(labels or (span.label for task in tasks for span in task.spans)))
         if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
             raise ValueError(f"epochs must be a whole number from 1, got {epochs!r}")
+        if not isinstance(networks, int) or isinstance(networks, bool) or networks < 1:
+            raise ValueError(f"networks must be a whole number from 1, got {networks!r}")
         if isinstance(dev, float | int):
             if isinstance(dev, bool) or not 0 <= dev < 1:
                 raise ValueError(f"dev is the share of texts held out, from 0 and below 1, or tasks; got {dev!r}")
@@ -127,6 +133,7 @@ class Training:
         if negatives is None:
             negatives = drug_free() if self.labels == ("DRUG",) else ()
         self.total, self.seed, self.clean, self._negatives = epochs, seed, clean, tuple(negatives)
+        self.networks = networks
         self._lessons: list[Lesson] = lessons(train, self.labels)
         self._known = names(task for task in train if task.answer != "reject")
         told = repr([sorted(map(repr, each)) for each in (train, self._dev)])
@@ -139,7 +146,7 @@ class Training:
     @property
     def _of(self) -> str:
         """What a state belongs to."""
-        return f"{self.digest} {self.seed} {self.clean} {self.labels} {len(self._negatives)}"
+        return f"{self.digest} {self.seed} {self.clean} {self.labels} {len(self._negatives)} {self.networks}"
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -152,6 +159,7 @@ class Training:
             "seed": self.seed,
             "negatives": len(self._negatives),
             "clean": self.clean,
+            "networks": self.networks,
         }
 
     def __iter__(self) -> Iterator[TrainingStarted | EpochFinished]:
@@ -163,52 +171,68 @@ class Training:
 
     def _run(self) -> Iterator[TrainingStarted | EpochFinished]:
         try:
-            nlp, optimizer = self._network(), optimizer_of(LEARNING_RATE)
+            members = [(self._network(number), optimizer_of(LEARNING_RATE)) for number in range(self.networks)]
+            nlp = members[0][0]
             learned, doubtful = without_doubt(self._lessons, nlp) if self.clean else (self._lessons, 0)
             if self._state["epoch"]:
-                restore(nlp, optimizer, self._state)
+                for number, member in enumerate(members):
+                    restore(*member, self._state["networks"][str(number)])
             else:
                 unheld = sum(to_doc(nlp, each)[1] for each in learned)
                 spans, dev = sum(len(each.spans) for each in learned), sum(len(task.spans) for task in self._dev)
                 yield TrainingStarted(len(learned), spans, len(self._dev), dev, doubtful, unheld)
             while self._state["epoch"] < self.total:
-                record = self._epoch(nlp, optimizer, learned)
+                record = self._epoch(members, learned)
                 if record is None:
                     return
                 yield record
         finally:
             self._records = None
 
-    def _network(self) -> Any:
+    def _network(self, number: int) -> Any:
         nlp = blank_network(self.labels)
-        initialise(nlp, self.seed)
+        initialise(nlp, self.seed + number * APART)
         return nlp
 
-    def _epoch(self, nlp: Any, optimizer: Any, learned: list[Lesson]) -> EpochFinished | None:
-        """One epoch and its record; None if somebody said stop, then nothing of it is kept."""
+    def _epoch(self, members: list[tuple[Any, Any]], learned: list[Lesson]) -> EpochFinished | None:
+        """One epoch of every network, and its record; None if somebody said stop, then nothing of it is kept."""
         epoch, loss = self._state["epoch"] + 1, 0.0
-        rng = random.Random(f"{self.seed} epoch {epoch}")
-        reseed(nlp, self.seed, epoch)
         began, paused_s = time.monotonic(), 0.0
-        made = augmented(learned, rng, exchange=EXCHANGE, stretches=STRETCHES, empty=self._negatives)
-        docs = [to_doc(nlp, each)[0] for each in made]
-        size = min(MOST_WORDS, max(FEWEST_WORDS, sum(map(len, docs)) // STEPS))
-        for batch in in_lots(docs, size):
-            stopped, waited_s = self._asked()
-            paused_s += waited_s
-            if stopped:
+        for number, (nlp, optimizer) in enumerate(members):
+            told = self._one_network(nlp, optimizer, learned, self.seed + number * APART, epoch)
+            if told is None:
                 return None
-            loss += learn(nlp, batch, optimizer, DROPOUT)
-        with nlp.get_pipe("ner").model.use_params(optimizer.averages):
-            recogniser = Recogniser(nlp)
+            loss, paused_s = loss + told[0] / len(members), paused_s + told[1]
+        with contextlib.ExitStack() as averaged:
+            for nlp, optimizer in members:
+                averaged.enter_context(nlp.get_pipe("ner").model.use_params(optimizer.averages))
+            recogniser = Recogniser([nlp for nlp, _ in members])
             scores = score(recogniser.find, self._dev, self._known) if self._dev else None
             kept = {key: self._state[key] for key in ("best", "best_f1", "kept") if key in self._state}
             if not self._judges or not kept or scores.f1 > kept["best_f1"]:
                 f1 = scores.f1 if self._judges else 0.0
                 kept = {"best": epoch, "best_f1": f1, "kept": _tensor(recogniser.to_bytes())}
-        self._state = {"epoch": epoch, "of": self._of, **kept, **snapshot(nlp, optimizer)}
+        networks = {str(number): snapshot(*member) for number, member in enumerate(members)}
+        self._state = {"epoch": epoch, "of": self._of, **kept, "networks": networks}
         seconds = time.monotonic() - began - paused_s
-        return EpochFinished(epoch, loss / len(docs), *_told(scores), best=kept["best"], seconds=seconds)
+        return EpochFinished(epoch, loss, *_told(scores), best=kept["best"], seconds=seconds)
+
+    def _one_network(
+        self, nlp: Any, optimizer: Any, learned: list[Lesson], seed: int, epoch: int
+    ) -> tuple[float, float] | None:
+        """(mean loss a text, seconds paused) of an epoch of one network; None if somebody said stop."""
+        loss, paused_s, rng = 0.0, 0.0, random.Random(f"{seed} epoch {epoch}")
+        reseed(nlp, seed, epoch)
+        made = augmented(learned, rng, exchange=EXCHANGE, stretches=STRETCHES, empty=self._negatives)
+        docs = [to_doc(nlp, each)[0] for each in made]
+        size = min(MOST_WORDS, max(FEWEST_WORDS, sum(map(len, docs)) // STEPS))
+        for batch in in_lots(docs, size):
+            stopped, waited_s = self._asked()
+            if stopped:
+                return None
+            paused_s += waited_s
+            loss += learn(nlp, batch, optimizer, DROPOUT)
+        return loss / len(docs), paused_s
 
     def _asked(self) -> tuple[bool, float]:
         """Obey what was sent, waiting while paused: (whether to stop, seconds waited)."""
@@ -264,7 +288,7 @@ class Training:
             right += [(each.start, each.end, each.label) in there for each in found]
             groups += [number] * len(found)
         table = reliability(raw, right, groups) if raw else ()
-        recogniser = Recogniser(recogniser.nlp, Calibration.fit(raw, right))
+        recogniser = Recogniser(recogniser.networks, Calibration.fit(raw, right))
         return Result(recogniser, state["best"], score(recogniser.find, self._dev, self._known), table)
 
     def close(self) -> None:
