@@ -56,6 +56,8 @@ class TrainingWidget(Panel):
                help="Names that are marked nearly everywhere count as unknown where they are not, not as wrong."),
         Number(name="epochs", label="Epochs", group="Training", default=6, minimum=1, maximum=200, integer=True,
                help="Passes over the texts; the best one is kept."),
+        Number(name="networks", label="Networks", group="Training", default=1, minimum=1, maximum=15, integer=True,
+               help="Several vote on what is found: better on new names, and as many times slower."),
         Number(name="negatives", label="Drug-free texts", group="Training", default=40, minimum=0,
                maximum=len(drug_free()), integer=True,
                help="Paragraphs of our own that name no drug, added so that the model learns to be silent."),
@@ -76,7 +78,7 @@ class TrainingWidget(Panel):
         if self._form.errors:
             return Estimate()
         read = _words(task for _, task, _ in answers(values)[0]) + 15 * values["negatives"]
-        seconds = START_S + values["epochs"] * (0.15 + WORD_S * read)
+        seconds = START_S + values["networks"] * values["epochs"] * (0.15 + WORD_S * read)
         return Estimate(seconds, MEMORY_BYTES, note=f"{len(answers(values)[0]):,} answered texts.")
 
     def build(self, values: Mapping) -> Any:
@@ -94,7 +96,8 @@ class TrainingWidget(Panel):
             dev = held_out(tasks, values["dev"])[1]
             tasks = [task for arm, task, _ in given if arm == "random"]
         training = Training(tasks, labels=labels, dev=dev, epochs=values["epochs"], seed=values["seed"],
-                            negatives=drug_free()[:values["negatives"]], clean=values["clean"])  # fmt: skip
+                            negatives=drug_free()[:values["negatives"]], clean=values["clean"],
+                            networks=values["networks"])  # fmt: skip
         return training, _words(tasks)
 
     def begin(self, settings: Mapping) -> dict:
@@ -124,7 +127,8 @@ from scilab.literature.augmentation import drug_free
 from scilab.runs import Run
 
 training = Training({where}, dev={values["dev"]}, epochs={values["epochs"]},
-                    negatives=drug_free()[:{values["negatives"]}], clean={values["clean"]}, seed={values["seed"]})
+                    negatives=drug_free()[:{values["negatives"]}], clean={values["clean"]},
+                    networks={values["networks"]}, seed={values["seed"]})
 run = Run(training).start()  # in a script: for record in training: …
 run.wait()
 run.result.recogniser.save("drugs.model")
