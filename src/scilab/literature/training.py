@@ -87,9 +87,9 @@ class Training:
     `examples` are answered tasks or a `LabelStore`; what the answers mean is said in `lessons`. `dev` are tasks to
     choose the epoch by, or the share of the examples that is held out for that, frozen by a hash: by paper where there
     are ids, else by text. `negatives` are texts known to hold no span, which are added; by default our own, if DRUG is
-    the only label. `clean` takes unmarked occurrences of names that are mostly marked as unknown. Of `networks`, trained
-    side by side from different random numbers, the majority decides what is found: more of them find better, and both
-    training and reading take as many times as long.
+    the only label. `clean` takes unmarked occurrences of names that are mostly marked as unknown. Of `networks`,
+    trained side by side from different random numbers, the majority decides what is found: more of them find better,
+    and both training and reading take as many times as long.
 
     Iterate to run: yields `TrainingStarted`, then an `EpochFinished` each. The same arguments give the same bits, also
     when it is stopped and goes on from a `state_dict`, whatever else the process does.
