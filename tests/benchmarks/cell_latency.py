@@ -1,10 +1,11 @@
-"""How long a cell takes while a federation trains in the same kernel, everything pinned to one core.
+"""How long a cell takes while a run goes on in the same kernel, everything pinned to one core.
 
-A real kernel launches a federation from the widget's defaults (with enough rounds to outlast the measurement), then a
-person's cells, ``1 + 1``, are executed one after another with a short pause, and their round trips are timed. Last
-line: one JSON object of milliseconds.
+A real kernel launches a federation, or a campaign of real quantum chemistry, from its widget's defaults (long enough to
+outlast the measurement; the campaign trains a new model after every 20 results), then a person's cells, ``1 + 1``, are
+executed one after another with a short pause, and their round trips are timed. Last line: one JSON object of
+milliseconds.
 
-    python tests/benchmarks/cell_latency.py [--cells 200]
+    python tests/benchmarks/cell_latency.py [--cells 200] [--of federation campaign]
 """
 
 import argparse
@@ -17,12 +18,20 @@ import time
 
 from jupyter_client.manager import KernelManager
 
-LAUNCH = """
+LAUNCH = {
+    "federation": """
 from scilab.widgets import FederationWidget
 panel = FederationWidget()
 panel.set(rounds=100000, engine={engine!r})
 run = panel.launch("latency")
-"""
+""",
+    "campaign": """
+from scilab.widgets import SteeringWidget
+panel = SteeringWidget()
+panel.set(budget=1600, engine={engine!r})
+run = panel.launch("latency")
+""",
+}
 
 
 def execute(client, code):
@@ -32,9 +41,9 @@ def execute(client, code):
     return 1000 * (time.perf_counter() - began)
 
 
-def measure(engine, cells, folder):
+def measure(what, engine, cells, folder):
     """Round trips in ms of cells without and with a run going on, and the rounds that ran meanwhile."""
-    os.environ["SCILAB_JOURNAL"] = f"{folder}/{engine}.db"
+    os.environ["SCILAB_JOURNAL"] = f"{folder}/{what}-{engine}.db"
     manager = KernelManager()
     manager.start_kernel()
     client = manager.client()
@@ -43,7 +52,7 @@ def measure(engine, cells, folder):
     try:
         execute(client, "1 + 1")
         idle = [execute(client, "1 + 1") for _ in range(50)]
-        execute(client, LAUNCH.format(engine=engine))
+        execute(client, LAUNCH[what].format(engine=engine))
         execute(client, "import time\nwhile not run.progress['done']: time.sleep(0.05)\nfirst = run.progress['done']")
         busy = []
         for _ in range(cells):
@@ -66,11 +75,14 @@ def measure(engine, cells, folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", type=int, default=200)
-    cells = parser.parse_args().cells
+    parser.add_argument("--of", nargs="+", default=list(LAUNCH), choices=list(LAUNCH))
+    chosen = parser.parse_args()
+    cells = chosen.cells
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     with tempfile.TemporaryDirectory() as folder:
-        result = {engine: measure(engine, cells, folder) for engine in ("threads", "processes")}
+        result = {what: {engine: measure(what, engine, cells, folder) for engine in ("threads", "processes")}
+                  for what in chosen.of}
     machine = platform.processor() or platform.machine()
     print(json.dumps({"cells": cells, "pinned_to_cores": 1, "machine": machine, **result}))
 

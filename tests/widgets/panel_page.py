@@ -88,7 +88,7 @@ class Shown:
               Object.assign(model.state, state);
               const url = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
               const widget = (await import(url)).default;
-              widget.initialize({ model });
+              widget.initialize?.({ model });
               window.leave = widget.render({ model, el: document.getElementById("place") });
             }""",
             [{name: value for name, value in state.items() if not name.startswith("_")}, state["_esm"]])

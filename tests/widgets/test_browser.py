@@ -151,7 +151,7 @@ def test_a_run_that_goes_on_is_not_deleted():
 
 
 def test_a_run_goes_out_in_parts_and_comes_in_elsewhere(pages, tmp_path, monkeypatch):
-    monkeypatch.setattr("scilab.widgets.browser.PART_BYTES", 4096)
+    monkeypatch.setattr("scilab.widgets.files.PART_BYTES", 4096)
     panel = CounterPanel()
     page = pages[panel.comm.comm_id]
     id = finished(panel, "to go / out", steps=200)

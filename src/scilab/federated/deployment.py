@@ -47,7 +47,7 @@ class Deployment:
         self, session: Session, store: Store, wires: Wires, skeleton: Skeleton, seed: int, means: bool = False
     ) -> None:
         topology = wires.topology
-        self.wires, self.means, self.simulated = wires, means, hasattr(session, "now")
+        self.wires, self.means, self.simulated = wires, means, session.simulated
         self.began, self._origin = 0.0 if self.simulated else time.time(), time.monotonic()
         self.session, self.store, self.topology, self.seed = session, store, topology, seed
         self.strategy, self.cohort = skeleton.strategy, skeleton.cohort

@@ -21,7 +21,7 @@ from .calibration import Calibration
 from .lots import in_lots
 from .network import blank_network, code_digest, initialise
 
-FORMAT = "scilab recogniser 2"
+FORMAT = "scilab recogniser 3"
 TOGETHER = 200_000
 """Characters that are read in one go: the words of so much text are held in memory at a time."""
 BATCH, BEAM, DENSITY = 64, 8, 1e-4

@@ -87,9 +87,9 @@ class Training:
     `examples` are answered tasks or a `LabelStore`; what the answers mean is said in `lessons`. `dev` are tasks to
     choose the epoch by, or the share of the examples that is held out for that, frozen by a hash: by paper where there
     are ids, else by text. `negatives` are texts known to hold no span, which are added; by default our own, if DRUG is
-    the only label. `clean` takes unmarked occurrences of names that are mostly marked as unknown. Of
-    `networks`, trained side by side from different random numbers, more than two thirds must find a span: three are
-    more precise than one, and find fewer names that they never saw; training and reading take three times as long.
+    the only label. `clean` takes unmarked occurrences of names that are mostly marked as unknown. Of `networks`,
+    trained side by side from different random numbers, more than two thirds must find a span: three are more precise
+    than one, find fewer names that they never saw, and take three times as long to train and to read.
 
     Iterate to run: yields `TrainingStarted`, then an `EpochFinished` each. The same arguments give the same bits, also
     when it is stopped and goes on from a `state_dict`, whatever else the process does.

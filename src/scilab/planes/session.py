@@ -33,6 +33,9 @@ class Session:
     capability; :meth:`send` may be called from anywhere.
     """
 
+    simulated = False
+    """Whether its time is virtual."""
+
     def __init__(self, engine: Engine, name: str) -> None:
         self.engine, self.name = engine, name
         self.inbox: queue.SimpleQueue = queue.SimpleQueue()

@@ -64,6 +64,8 @@ class VirtualEngine:
 class VirtualSession:
     """As :class:`Session`; ``now`` is the virtual time in seconds, and timings are virtual."""
 
+    simulated = True
+
     def __init__(self, engine: VirtualEngine, name: str) -> None:
         self.engine, self.name = engine, name
         self.now = 0.0

@@ -1,14 +1,14 @@
-"""What a click does. Messages of the page are queued by the handler and done, in order, by the panel's worker."""
+"""What a click on the controls of a run does."""
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from scilab.runs import Run
 
+from .asking import Asking
 from .words import ACTIVE
 
 
@@ -26,36 +26,8 @@ class Launched:
         return getattr(self._capability, name)
 
 
-class Acting:
-    """The actions of a panel: ``{"action": "x", "args": {…}, "id": n}`` from the page calls ``do_x(**args)``.
-
-    What it returns, or the sentence of what it raises, is the answer; a subclass adds actions by adding methods.
-    """
-
-    def _receive(self, _widget: Any, content: dict, buffers: list) -> None:
-        self._worker.submit(self._answer, content, buffers)
-
-    def _answer(self, content: dict, buffers: list) -> None:
-        args = dict(content.get("args") or {})
-        if buffers:
-            args["data"] = buffers[0]
-        answer = self._perform(content.get("action", ""), args)
-        self._publisher.wake()
-        self.send({"type": "answer", "id": content.get("id"), **answer})
-
-    def _perform(self, action: str, args: Mapping) -> dict:
-        try:
-            handler = getattr(self, f"do_{action}", None)
-            if handler is None:
-                raise ValueError(f"This panel has no action {action!r}.")
-            if action not in ("set", "refresh"):
-                self._trouble = {}
-            return {"ok": True, "message": "", **(handler(**args) or {})}
-        except Exception as error:
-            known = isinstance(error, ValueError | OSError)  # a sentence for the person; all else needs its details
-            message = str(error) if known else f"{type(error).__name__}: {error}"
-            self._trouble = {"message": message, "details": "" if known else traceback.format_exc()}
-            return {"ok": False, "message": message}
+class Acting(Asking):
+    """The actions of a panel that concern its run."""
 
     def do_set(self, values: Mapping) -> None:
         """Type values into fields."""

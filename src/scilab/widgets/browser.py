@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from scilab.widgets import words
+from scilab.widgets.files import Files
 from scilab.widgets.picture import overlaid
 
 SHOWN = 100  # rows
-PART_BYTES = 1 << 20  # files travel in parts: a websocket of the Jupyter server takes 10 MB a message at most
 
 
 def rows(stored: list, kind: str, unit: str) -> list[dict]:
@@ -49,7 +49,7 @@ def file_stem(run: Any) -> str:
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in run.name).strip("-") or run.id
 
 
-class Browsing:
+class Browsing(Files):
     """The actions of a panel (`do_…`) that concern stored runs. Each is called in the panel's worker thread."""
 
     def _rows(self) -> list[dict]:
@@ -114,25 +114,15 @@ class Browsing:
         self._send_file(id, f"{file_stem(run)}.scilab-run", data)
         return {"bytes": len(data)}
 
-    def _send_file(self, id: str, name: str, data: bytes) -> None:
-        """Send the page a download; ``id`` is what it asked for."""
-        parts = range(0, max(1, len(data)), PART_BYTES)
-        for start in parts:
-            self.send({"type": "file", "id": id, "name": name, "part": start // PART_BYTES, "parts": len(parts)},
-                      buffers=[data[start:start + PART_BYTES]])
-
     def do_import(self, path: str | None = None, data: Any = None, part: int = 0, parts: int = 1) -> dict:
         """Take in an exported run: a file at ``path``, or parts uploaded by the page, in order."""
         if path is None:
-            if part == 0:
-                self._upload = bytearray()
-            self._upload += bytes(data or b"")
-            if part + 1 < parts:
+            whole = self._uploaded(data, part, parts)
+            if whole is None:
                 return {}
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder) / "upload.scilab-run"
-                file.write_bytes(self._upload)
-                self._upload = bytearray()
+                file.write_bytes(whole)
                 run = self.journal.import_(file)
         else:
             run = self.journal.import_(path)

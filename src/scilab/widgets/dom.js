@@ -59,9 +59,11 @@ export function table(caption, heads, rows, none) {
 // A mark centred on (x, y). The shapes stay apart at 3 pixels as well as at 12.
 export function mark(shape, x, y, r, props) {
   const [a, b, c] = [r * 0.9, r * 1.1, r * 1.2];
+  if (shape === "none") return s("g", {});
   if (shape === "square") return s("rect", { x: x - a, y: y - a, width: 2 * a, height: 2 * a, ...props });
   if (shape === "diamond") return s("path", { d: `M${x} ${y - c}L${x + c} ${y}L${x} ${y + c}L${x - c} ${y}Z`, ...props });
   if (shape === "triangle") return s("path", { d: `M${x} ${y - b}L${x + b} ${y + a}L${x - b} ${y + a}Z`, ...props });
+  if (shape === "cross") return s("path", { d: `M${x - a} ${y - a}L${x + a} ${y + a}M${x + a} ${y - a}L${x - a} ${y + a}`, ...props });
   return s("circle", { cx: x, cy: y, r, ...props });
 }
 

@@ -127,10 +127,13 @@ class Choice(Field):
 
 @dataclass(frozen=True, kw_only=True)
 class Text(Field):
-    """A line of text. ``check(text)`` raises ValueError with a sentence for the person where it is not right."""
+    """A line of text. ``check(text)`` raises ValueError with a sentence for the person where it is not right. What is
+    typed into a ``secret`` one is hidden, and never sent back to the page.
+    """
 
     check: Callable[[str], Any] | None = None
     placeholder: str = ""
+    secret: bool = False
     control: ClassVar[str] = "text"
 
     def parse(self, given: Any) -> str:
@@ -140,7 +143,7 @@ class Text(Field):
         return text
 
     def describe(self) -> dict:
-        return super().describe() | {"placeholder": self.placeholder}
+        return super().describe() | {"placeholder": self.placeholder} | ({"secret": True} if self.secret else {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +205,7 @@ def judge(fields: Sequence[Field], given: Values, check: Callable[[Values], Mapp
 def for_page(fields: Sequence[Field], form: Form, typed: Values) -> dict:
     """What form.js needs to draw these fields (plain JSON)."""
     return {"fields": [field.describe() for field in fields], "locked": "",
-            "typed": {field.name: typed.get(field.name, field.default) for field in fields},
+            "typed": {field.name: typed.get(field.name, field.default) for field in fields
+                      if not getattr(field, "secret", False)},
             "errors": form.errors, "disabled": form.disabled, "hidden": list(form.hidden),
             "reasons": {name: {str(value): why for value, why in of.items()} for name, of in form.reasons.items()}}

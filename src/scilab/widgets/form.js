@@ -10,7 +10,8 @@ function control(field, id, changed) {
     return h("input", { id, type: "checkbox", onchange: ({ target }) => changed(target.checked) });
   }
   const { min, max, step, placeholder } = field;
-  const kind = field.control === "number" ? { type: "number", min, max, step } : { type: "text", placeholder };
+  const kind = field.control === "number" ? { type: "number", min, max, step }
+    : { type: field.secret ? "password" : "text", placeholder };
   return h("input", { id, ...kind, autocomplete: "off", spellcheck: "false",
     oninput: ({ target }) => changed(target.validity.badInput ? "not a number" : target.value) });
 }
@@ -59,7 +60,7 @@ export function form(host, ask, action = "set") {
     for (const [name, { box, input, why, help }] of Object.entries(parts)) {
       const busy = name in typed || host.getRootNode().activeElement === input;
       if (input.type === "checkbox") input.checked = Boolean(next.typed[name]);
-      else if (!busy || next.locked) input.value = next.typed[name] ?? "";
+      else if (name in next.typed && (!busy || next.locked)) input.value = next.typed[name] ?? "";
       const reason = next.locked || next.disabled[name] || "";
       const error = next.errors[name] || "";
       input.disabled = Boolean(reason);

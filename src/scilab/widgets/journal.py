@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any, ClassVar
 
 import ipywidgets
@@ -9,12 +10,11 @@ import ipywidgets
 from scilab.runs import Journal
 
 from .browser import rows
-from .federation import FederationWidget
-from .kfac import KFACWidget
 from .panel import HERE, Panel
 
-PANELS = {panel.kind: panel for panel in (FederationWidget, KFACWidget)}
-"""The panel that shows runs of a kind."""
+PANELS = {"federation": "FederationWidget", "kfac": "KFACWidget", "campaign": "SteeringWidget",
+          "training": "TrainingWidget", "extraction": "ExtractionWidget"}  # fmt: skip
+"""The panel that shows runs of a kind, by its name in scilab.widgets."""
 
 
 class _Browser(Panel):
@@ -70,7 +70,8 @@ class JournalWidget(ipywidgets.VBox):
             raise ValueError(f"There is no panel for runs of kind “{run.kind}”; there is one for {', '.join(PANELS)}.")
         if self.shown is not None:
             self.shown.close()
-        self.shown = PANELS[run.kind](run, journal=self.browser.journal)
+        panel = getattr(import_module(__package__), PANELS[run.kind])
+        self.shown = panel(run, journal=self.browser.journal)
         self.children = (self.browser, self.shown)
         return self.shown
 

@@ -1,5 +1,6 @@
 // The panel: controls and progress on top, settings left, live view right, code and journal below.
 // Everything shown comes from the model's traits, so a page that is loaded again shows the same.
+import { asking } from "./ask.js";
 import { bars } from "./bars.js";
 import { chart } from "./chart.js";
 import { h, table } from "./dom.js";
@@ -14,7 +15,6 @@ const BUTTONS = { // label, and the status shown until the kernel has answered
   resume: ["Resume", "starting"],
   stop: ["Stop", "stopping"],
 };
-const LATE = "Waiting for the kernel: a cell is running, or the kernel has ended.";
 
 // What difference() in delta.py told, done to a picture.
 export function apply(old, change) {
@@ -39,25 +39,17 @@ function initialize({ model }) {
   return () => model.off("change:change", follow);
 }
 
-// makePanel(view) → what anywidget takes. `view(host, ask, after)` draws a panel's own keys: {update(picture, status),
-// stop()}; `host` is above the charts, `after` below them.
+// makePanel(view) → what anywidget takes. `view(host, ask, after, plots)` draws a panel's own keys: {update(picture, status),
+// stop()}; `host` is above the charts, `after` below them, `plots` is their grid.
 export function makePanel(view) {
   function render({ model, el }) {
-    const pending = new Map();
     const files = downloads();
-    const me = Math.random().toString(36).slice(2); // several views may ask at once
-    let asked = 0;
+    const late = h("span", { class: "scilab-late", "aria-live": "polite" });
+    const kernel = asking(model, late);
 
-    // Asks the kernel to do something; resolves with its answer. A busy kernel is named, never waited for in silence.
     function ask(action, args = {}, buffers = undefined) {
-      asked += 1;
       if (action === "download" || action === "export") files.want(args.what || args.id);
-      const id = `${me}-${asked}`;
-      return new Promise((resolve) => {
-        const timer = setTimeout(() => { late.textContent = LATE; }, 2000);
-        pending.set(id, (answer) => { clearTimeout(timer); late.textContent = ""; resolve(answer); });
-        model.send({ action, args, id }, undefined, buffers);
-      });
+      return kernel.ask(action, args, buffers);
     }
 
     // A click shows at once; what became of it comes with the next state, a tenth of a second after the answer.
@@ -76,7 +68,6 @@ export function makePanel(view) {
     const bar = h("progress", { "aria-label": "Progress", max: 1 });
     const progress = h("span", { class: "scilab-progress-text" });
     const sentence = h("span", { class: "scilab-sentence", "aria-live": "polite", role: "status" });
-    const late = h("span", { class: "scilab-late", "aria-live": "polite" });
     const notice = h("div", { class: "scilab-notice" });
     const problem = h("div", { class: "scilab-problem", role: "alert" });
     const settings = h("div");
@@ -107,7 +98,7 @@ export function makePanel(view) {
     const fields = form(settings, ask);
     const journal = runs(below, ask);
     const drawn = [several(plots, chart), several(plots, bars)];
-    const mine = view ? view(own, ask, after) : null;
+    const mine = view ? view(own, ask, after, plots) : null;
     let overlaid = [];
 
     function copyCode() {
@@ -210,10 +201,6 @@ export function makePanel(view) {
 
     function heard(message, buffers) {
       if (message.type === "file") files.take(message, buffers);
-      if (message.type === "answer" && pending.has(message.id)) {
-        pending.get(message.id)(message);
-        pending.delete(message.id);
-      }
     }
 
     const watched = {
@@ -229,7 +216,7 @@ export function makePanel(view) {
     return () => {
       for (const [trait, draw] of Object.entries(watched)) model.off(`change:${trait}`, draw);
       model.off("msg:custom", heard);
-      for (const part of [fields, ...drawn, mine, ...overlaid]) part?.stop?.();
+      for (const part of [kernel, fields, ...drawn, mine, ...overlaid]) part?.stop?.();
     };
   }
 

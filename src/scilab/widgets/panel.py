@@ -84,7 +84,6 @@ class Panel(Acting, Browsing, Showing, anywidget.AnyWidget):
         self._whole, self._rows_due = True, True
         self._trouble, self._broken, self._dismissed, self._comparison = {}, {}, None, {}
         self._stored, self._size = [], words.DASH
-        self._upload = bytearray()
         self._unsubscribe = lambda: None
         self._worker, self._publisher = Worker(self), Publisher(self._flush)
         self._journal_error = ""
@@ -146,17 +145,6 @@ class Panel(Acting, Browsing, Showing, anywidget.AnyWidget):
         return ""
 
     # ---- without a page
-
-    def act(self, action: str, **args: Any) -> dict:
-        """Do what a click does, and wait for it.
-
-        Returns ``{"ok": bool, "message": str, …}``. Mistakes are not raised; `problem` shows them as on the page.
-        """
-        if self._worker.current:  # an action that is made of others
-            return self._perform(action, args)
-        answer = self._worker.submit(self._perform, action, args).result()
-        self._flush()
-        return answer
 
     def set(self, **values: Any) -> dict:
         """Type values into the fields; returns what is wrong with them, {field: sentence}."""

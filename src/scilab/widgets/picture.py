@@ -7,7 +7,7 @@ remember):
 ``tiles``   [{"label", "value" (text), "help"}]
 ``charts``  {id: {"title", "x": axis, "y": axis, "series": {name: {"points": [[x, y], …]}}, "marks": [[x,
  text], …]}} with axis = {"label", "unit"}, and for y "log": true where its scale is logarithmic; a mark shows where a
- person acted.
+ person acted. "references", if there, are series that are only drawn to compare with.
 ``bars``    {id: {"title", "unit", "names": [row, …], "series": {name: [value by row, …]}}}
 """
 

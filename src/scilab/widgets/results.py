@@ -1,4 +1,4 @@
-"""What a run leaves, as files: the model, the history as a table, the tree."""
+"""What a run leaves, as files: the model, the history as a table, the tree, what a campaign computed."""
 
 from __future__ import annotations
 
@@ -20,6 +20,36 @@ def history_csv(records: Sequence[Mapping], kind: str) -> bytes:
     table = csv.writer(text, lineterminator="\n")
     table.writerow(names)
     table.writerows([_cell(row.get(name)) for name in names] for row in rows)
+    return text.getvalue().encode()
+
+
+SIMULATION = ("candidate", "fidelity", "value", "flag", "hit", "reason", "error", "predicted", "uncertainty", "model",
+              "submitted", "started", "ended", "worker", "attempts", "cached", "quarantined")
+
+
+def campaign_csv(records: Sequence[Mapping], settings: Mapping, unit: str, run: str) -> bytes:
+    """A row for each simulation of a campaign, with why it was chosen and where its value comes from.
+
+    Times are unix seconds of the workers' clocks. ValueError without any.
+    """
+    why: dict[tuple, tuple] = {}
+    rows = []
+    for record in records:
+        if record["kind"] in ("Evaluated", "Failed"):
+            chosen = why.pop((record["index"], record["fidelity"]), ("", ""))
+            details = ", ".join(f"{name} {value}" for name, value in record.get("details", {}).items())
+            simulator = settings["simulator"].get(record["fidelity"], "")
+            rows.append([*(record.get(name) for name in SIMULATION), unit, *chosen, simulator, details, run])
+        for each in record.get("then", ()):
+            if each["what"] == "simulate":
+                why[each["index"], each["fidelity"]] = (each["why"], each["ranking"])
+    if not rows:
+        raise ValueError("There is no table yet: no simulation has ended.")
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["smiles" if name == "candidate" else name for name in SIMULATION]
+                   + ["unit", "chosen", "ranking", "simulator", "details", "run"])
+    table.writerows(rows)
     return text.getvalue().encode()
 
 

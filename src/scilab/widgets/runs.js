@@ -1,7 +1,7 @@
 // The journal: every run in a table, and what can be done with the chosen ones.
 import { h, uniqueId } from "./dom.js";
+import { sent } from "./save.js";
 
-const PART = 1 << 20; // see browser.py
 const NONE = "No run is in the journal yet. Each launch is kept here, and can be opened, compared and resumed later.";
 
 // runs(host, ask) → {update(runs, offered)}
@@ -81,12 +81,7 @@ export function runs(host, ask) {
   async function send() {
     const [file] = upload.files;
     if (!file) return;
-    const count = Math.max(1, Math.ceil(file.size / PART));
-    for (let part = 0; part < count; part += 1) {
-      const bytes = await file.slice(part * PART, (part + 1) * PART).arrayBuffer();
-      const answer = await ask("import", { part, parts: count }, [bytes]);
-      if (!answer.ok) break;
-    }
+    await sent(file, ask, "import");
     upload.value = "";
   }
 

@@ -1,6 +1,7 @@
-// What leaves the page as a file: downloads that the kernel sends in parts, and drawings as SVG or PNG.
+// What enters or leaves the page as a file: uploads and downloads in parts, drawings as SVG or PNG.
 import { h, s, text } from "./dom.js";
 
+const PART = 1 << 20; // as files.py
 const STYLES = ["fill", "stroke", "stroke-width", "stroke-dasharray", "opacity", "font-family", "font-size", "font-weight"];
 
 export function saveAs(parts, name, type = "application/octet-stream") {
@@ -23,6 +24,18 @@ export function downloads() {
     wanted.delete(id);
   }
   return { want: (id) => wanted.add(id), take };
+}
+
+// Sends the kernel a file in parts; resolves with its last answer.
+export async function sent(file, ask, action, args = {}) {
+  const count = Math.max(1, Math.ceil(file.size / PART));
+  let answer = { ok: false };
+  for (let part = 0; part < count; part += 1) {
+    const bytes = await file.slice(part * PART, (part + 1) * PART).arrayBuffer();
+    answer = await ask(action, { ...args, part, parts: count }, [bytes]);
+    if (!answer.ok) break;
+  }
+  return answer;
 }
 
 // A drawing that stands alone: its styles written out, on the panel's ground, with its title and keys on top.
