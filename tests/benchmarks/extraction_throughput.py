@@ -57,7 +57,7 @@ def write(path, papers, words, seed):
 
 
 def trained():
-    training = Training(list(sample_tasks()), epochs=3)
+    training = Training(list(sample_tasks()), epochs=3, networks=1)
     for _ in training:
         pass
     return training.result.recogniser

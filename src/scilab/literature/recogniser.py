@@ -21,11 +21,11 @@ from .calibration import Calibration
 from .lots import in_lots
 from .network import blank_network, code_digest, initialise
 
-FORMAT = "scilab recogniser 2"
+FORMAT = "scilab recogniser 3"
 TOGETHER = 200_000
 """Characters that are read in one go: the words of so much text are held in memory at a time."""
 BATCH, BEAM, DENSITY = 64, 8, 1e-4
-ELECTED = 0.5 + 1e-6
+ELECTED = 2 / 3 + 1e-6
 """More than this share of the networks must find a span."""
 Place = tuple[int, int, str]
 Shares = Counter[Place]
@@ -45,8 +45,9 @@ class Found:
 class Recogniser:
     """Finds the spans of `labels` in texts. Made by `Training`, or read by `load`.
 
-    It has one network or several, which vote (Hansen & Salamon 1990): a span is found if more than half of them find
-    it. Two such spans never overlap, as some network would have found both. Reading takes as many times as long.
+    It has one network or several, which vote (Hansen & Salamon 1990): a span is found if more than two thirds of them
+    find it, all of two or three. Two such spans never overlap, as some network would have found both. Reading takes as
+    many times as long.
     Safe to share between threads: one text at a time is read. Memory stays flat however many texts there are.
     """
 

@@ -38,6 +38,7 @@ def simulate(
     pool: Sequence[Task], test: Sequence[Task], policy: str, *, seed: int = 0, start_words: int = 1000,
     words_a_round: int = 1000, rounds: int = 3, epochs: int = 8, random_share: float = 1 / 3, look_at: int = 600,
     labels: Sequence[str] = ("DRUG",), negatives: Sequence[str] = (), annotator: SimulatedAnnotator | None = None,
+    networks: int = 1,
 ) -> Iterator[CurvePoint]:  # fmt: skip
     """Label `start_words` at random (the same for every policy of a seed), then `rounds` rounds, each trained anew.
 
@@ -63,7 +64,7 @@ def simulate(
             n = max(2, words_a_round // 10)  # more than will be read
             told = next_texts(recogniser, left, read, n, policy=policy, random_share=random_share, seed=seed)
             read += answer(next(in_lots((each.task for each in told), words_a_round, _words)))
-        training = Training(read, labels=labels, epochs=epochs, seed=seed, negatives=negatives)
+        training = Training(read, labels=labels, epochs=epochs, seed=seed, negatives=negatives, networks=networks)
         for _ in training:
             pass
         recogniser = training.result.recogniser

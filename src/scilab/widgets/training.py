@@ -57,7 +57,7 @@ class TrainingWidget(Panel):
         Number(name="epochs", label="Epochs", group="Training", default=6, minimum=1, maximum=200, integer=True,
                help="Passes over the texts; the best one is kept."),
         Number(name="networks", label="Networks", group="Training", default=1, minimum=1, maximum=15, integer=True,
-               help="Several vote on what is found: better on new names, and as many times slower."),
+               help="More than two thirds must agree: more precise, fewer new names found, and as many times slower."),
         Number(name="negatives", label="Drug-free texts", group="Training", default=40, minimum=0,
                maximum=len(drug_free()), integer=True,
                help="Paragraphs of our own that name no drug, added so that the model learns to be silent."),
