@@ -31,7 +31,7 @@ test: $(VENV)/.installed-test
 	$(python) -m nbstripout --verify --keep-id $$(find notebooks -name '*.ipynb' -not -path '*/.*')
 	@# Three files at a time: the tests of engines, kernels and clusters mostly wait for processes to start and to die.
 	PATH="$(abspath $(VENV))/bin:$$PATH" $(python) -m pytest tests --ignore=tests/browser --ignore=tests/benchmarks \
-	    --numprocesses=3 --dist=loadfile
+	    --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 
 # A stamp is newer than what it was installed from, or the install runs again.
 $(VENV)/.installed-lab: extras :=
