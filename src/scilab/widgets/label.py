@@ -397,7 +397,7 @@ class LabelWidget(Files, Asking, anywidget.AnyWidget):
     def _progress(self) -> dict:
         text = f"{self._done:,} of {self._total:,} texts · {self._spans:,} spans"
         if len(self._pace) >= 3 and sum(self._pace) > 0:
-            text += f" · {words.number(3600 * len(self._pace) / sum(self._pace), 2)} texts an hour"
+            text += f" · {3600 * len(self._pace) / sum(self._pace):,.0f} texts an hour"
         return {"fraction": self._done / self._total if self._total else None, "text": text}
 
     def _empty(self) -> str:
