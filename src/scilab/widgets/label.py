@@ -22,7 +22,6 @@ import traitlets
 
 from scilab.literature import LabelStore, Span, Task
 
-from . import words
 from .asking import Asking
 from .assets import bundle
 from .fields import Choice, Field, Number, Text, Toggle, for_page, judge
