@@ -34,7 +34,7 @@ def test_being_moved_again_and_again_is_not_held_against_a_task(slurm, on_slurm,
     engine = Engine.parsl(on_slurm(strategy="simple"))
     with engine, engine.session() as session:
         for x in range(2):
-            session.submit(work.beat, str(tmp_path), x, 1.5)
+            session.submit(work.beat, str(tmp_path), x, 5.0)
         for times in (1, 2):
             assert until(lambda n=2 * times: len(list(tmp_path.glob("begun-*"))) == n, PATIENCE_S)
             slurm.run("scancel", "--user=root")
