@@ -280,3 +280,27 @@ def alive(pid):
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+INTERRUPTED = """
+import os, signal, threading
+from scilab.planes import Engine
+signal.signal(signal.SIGINT, lambda *_: None)  # as a kernel outlives an interrupt
+ready = threading.Event()
+def interrupt():
+    while not ready.wait(0.005):
+        os.killpg(0, signal.SIGINT)
+with Engine.processes(1) as engine, engine.session() as session:
+    threading.Thread(target=interrupt, daemon=True).start()
+    session.submit(abs, -3)
+    done = session.next(60)
+    ready.set()
+    print(done.value, done.failure)
+"""
+
+
+def test_interrupts_while_the_workers_start_are_not_for_them():
+    """They are sent to the kernel's whole process group, as Jupyter sends them."""
+    command = [sys.executable, "-c", INTERRUPTED]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=100, start_new_session=True)
+    assert told.stdout.strip() == "3 None", told.stderr[-2000:]

@@ -14,6 +14,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,18 @@ from .tasks import EngineError, Task
 HERE = Path(__file__).parent
 SPARE_THREADS = 64
 """A thread stuck in a late task cannot be ended; each is replaced by a spare, up to so many."""
+
+
+@contextlib.contextmanager
+def interrupts_held() -> Iterator[None]:
+    """For processes that this thread starts: an interrupt of the kernel is for its whole process group, to which they
+    belong until `supervisor` takes them out of it, and lets them have interrupts again.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def usable_cores() -> int:
@@ -90,7 +103,8 @@ class Pool:
             os.environ["PATH"] = here + os.pathsep + os.environ.get("PATH", "")
         config = self.config()
         self.executor = config.executors[0]
-        self.kernel = parsl.DataFlowKernel(config)
+        with interrupts_held():
+            self.kernel = parsl.DataFlowKernel(config)
 
     def send(self, task: Task) -> Future:
         if not self.processes:

@@ -36,6 +36,10 @@ def main() -> int:
     # Not the kernel's group: an interrupt of the kernel is not for the workers, and a group can be ended whole.
     if group == "new":
         os.setpgid(0, 0)
+    # Until here the caller held interrupts back, see `pool.interrupts_held`; one that waits is dropped.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the command's own
 
     def end_group(*_: object) -> None:
         os.killpg(0, signal.SIGKILL)
