@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
@@ -52,7 +53,7 @@ class Folder:
         return (file for file in self.path.glob(self.pattern) if file.is_file())
 
 
-class _Rows:
+class _Rows(ABC):
     """A file whose rows are papers of one paragraph; `text` and `id` name the fields."""
 
     kind: str
@@ -79,8 +80,9 @@ class _Rows:
         """Of the file's name, size and time."""
         return listing([self.path])
 
+    @abstractmethod
     def _rows(self, problems: list[Problem]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        raise NotImplementedError
+        """Line number and columns of each row; what cannot be read goes to `problems`."""
 
 
 class JsonLines(_Rows):

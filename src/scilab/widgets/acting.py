@@ -31,9 +31,7 @@ class Acting(Asking):
 
     def do_set(self, values: Mapping) -> None:
         """Type values into fields."""
-        names = [field.name for field in self.fields]
-        if unknown := [name for name in values if name not in names]:
-            raise ValueError(f"There is no field {unknown[0]!r}; there are {', '.join(names)}.")
+        self._named(values)
         with self._lock:
             self._typed |= values
             self._judge()

@@ -11,7 +11,8 @@ class Asking:
     """Actions of a widget: ``{"action": "x", "args": {…}, "id": n}`` from the page calls ``do_x(**args)``.
 
     What it returns, or the sentence of what it raises, is the answer; a subclass adds actions by adding methods. It
-    has a ``_worker``, a ``_publisher``, and ``_flush()`` that sends what is true now.
+    has a ``_worker``, a ``_publisher``, ``_flush()`` that sends what is true now, ``fields`` and what became of them as
+    ``_form``.
     """
 
     _trouble: Mapping = {}  # message and details of what went wrong last
@@ -51,3 +52,21 @@ class Asking:
             message = str(error) if known else f"{type(error).__name__}: {error}"
             self._trouble = {"message": message, "details": "" if known else traceback.format_exc()}
             return {"ok": False, "message": message}
+
+    @property
+    def errors(self) -> dict:
+        """What is wrong with the fields: {field: sentence}."""
+        return dict(self._form.errors)
+
+    def set(self, **values: Any) -> dict:
+        """Type values into the fields; returns what is wrong with them, {field: sentence}."""
+        told = self.act("set", values=values)
+        if not told["ok"]:
+            raise ValueError(told["message"])
+        return self.errors
+
+    def _named(self, values: Mapping) -> None:
+        """ValueError for a value that belongs to no field."""
+        names = [field.name for field in self.fields]
+        if unknown := [name for name in values if name not in names]:
+            raise ValueError(f"There is no field {unknown[0]!r}; there are {', '.join(names)}.")

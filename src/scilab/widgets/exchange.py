@@ -62,18 +62,6 @@ class ExchangeWidget(Asking, anywidget.AnyWidget):
         self.on_msg(self._receive)
         self._flush()
 
-    @property
-    def errors(self) -> dict:
-        """What is wrong with the settings: {field: sentence}."""
-        return dict(self._form.errors)
-
-    def set(self, **values: Any) -> dict:
-        """Type values into the fields; returns what is wrong with them, {field: sentence}."""
-        told = self.act("set", values=values)
-        if not told["ok"]:
-            raise ValueError(told["message"])
-        return self.errors
-
     def refresh(self) -> None:
         """Something was answered."""
         self._publisher.wake()
@@ -92,9 +80,7 @@ class ExchangeWidget(Asking, anywidget.AnyWidget):
 
     def do_set(self, values: Mapping) -> None:
         """Type values into fields."""
-        names = [field.name for field in self.fields]
-        if unknown := [name for name in values if name not in names]:
-            raise ValueError(f"There is no field {unknown[0]!r}; there are {', '.join(names)}.")
+        self._named(values)
         self._typed |= values
         self._judge()
 

@@ -156,18 +156,6 @@ class LabelWidget(Files, Asking, anywidget.AnyWidget):
         """The settings, by the names of the fields."""
         return dict(self._form.values)
 
-    @property
-    def errors(self) -> dict:
-        """What is wrong with the settings: {field: sentence}."""
-        return dict(self._form.errors)
-
-    def set(self, **values: Any) -> dict:
-        """Type values into the fields; returns what is wrong with them, {field: sentence}."""
-        told = self.act("set", values=values)
-        if not told["ok"]:
-            raise ValueError(told["message"])
-        return self.errors
-
     def use(self, recogniser: Any, text: str = "") -> None:
         """Take suggestions, and what comes next, from this model; ``text`` says what it is."""
         with self._lock:
@@ -190,9 +178,7 @@ class LabelWidget(Files, Asking, anywidget.AnyWidget):
 
     def do_set(self, values: Mapping) -> None:
         """Type values into fields; another annotator has other texts before them."""
-        names = [field.name for field in self.fields]
-        if unknown := [name for name in values if name not in names]:
-            raise ValueError(f"There is no field {unknown[0]!r}; there are {', '.join(names)}.")
+        self._named(values)
         with self._lock:
             before = self.values
             self._typed |= values

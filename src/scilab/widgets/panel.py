@@ -146,13 +146,6 @@ class Panel(Acting, Browsing, Showing, anywidget.AnyWidget):
 
     # ---- without a page
 
-    def set(self, **values: Any) -> dict:
-        """Type values into the fields; returns what is wrong with them, {field: sentence}."""
-        answer = self.act("set", values=values)
-        if not answer["ok"]:
-            raise ValueError(answer["message"])
-        return self.errors
-
     def launch(self, name: str | None = None) -> Run:
         """Press Launch. Raises RuntimeError with the panel's message where it cannot."""
         answer = self.act("launch", name=name)
@@ -176,11 +169,6 @@ class Panel(Acting, Browsing, Showing, anywidget.AnyWidget):
     def values(self) -> dict:
         """The values set, ready for `build`; a default stands in for each that is wrong."""
         return dict(self._form.values)
-
-    @property
-    def errors(self) -> dict:
-        """What is wrong with the fields: {field: sentence}."""
-        return dict(self._form.errors)
 
     def __repr__(self) -> str:
         return f"{self.title}: {self.head.get('status', 'closed')}. Run this cell to see its panel."
