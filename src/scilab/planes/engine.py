@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import threading
 import time
+import traceback
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -170,6 +171,8 @@ class Engine(Dispatch):
         try:
             self.pool.start()
         except BaseException as error:
+            with contextlib.suppress(OSError):
+                (self.pool.folder / "cannot-start.txt").write_text(traceback.format_exc())
             self._fail(f"{self.name} cannot start: {error}; Parsl's logs are in {self.pool.folder}")
             return
         with self._lock:

@@ -224,10 +224,10 @@ class ProcessPool(Pool):
         from parsl.executors import HighThroughputExecutor
         from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
         from parsl.launchers import SimpleLauncher
-        from parsl.providers import LocalProvider
 
-        python, supervisor = shlex.quote(sys.executable), shlex.quote(str(HERE / "supervisor.py"))
-        warm_pool = f"{python} {supervisor} {os.getpid()} keep {python} {shlex.quote(str(HERE / 'htex_pool.py'))}"
+        from .block import OwnGroupProvider
+
+        warm_pool = f"{shlex.quote(sys.executable)} {shlex.quote(str(HERE / 'htex_pool.py'))}"
         htex = HighThroughputExecutor(
             label="scilab",
             # A fixed address spares a look-up that needs a network; the loopback is not reachable from outside.
@@ -243,7 +243,7 @@ class ProcessPool(Pool):
                 sys.executable, str(HERE / "supervisor.py"), str(os.getpid()), "new",
                 sys.executable, str(Path(sys.executable).parent / "interchange.py"),
             ],
-            provider=LocalProvider(
+            provider=OwnGroupProvider(
                 init_blocks=1, min_blocks=1, max_blocks=1, launcher=SimpleLauncher(), worker_init=self._environment(),
             ),
         )  # fmt: skip
