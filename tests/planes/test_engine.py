@@ -13,7 +13,7 @@ import pytest
 import work
 from work import collect
 
-from scilab.planes import Engine, EngineError, Stopped
+from scilab.planes import Engine, EngineError, Stopped, pool
 
 
 def test_values_come_back_with_their_tags(engine):
@@ -304,3 +304,29 @@ def test_interrupts_while_the_workers_start_are_not_for_them():
     command = [sys.executable, "-c", INTERRUPTED]
     told = subprocess.run(command, capture_output=True, text=True, timeout=100, start_new_session=True)
     assert told.stdout.strip() == "3 None", told.stderr[-2000:]
+
+
+def test_a_start_that_another_thread_disturbed_is_made_once_more(monkeypatch):
+    began, start = [], pool.ThreadPool.start
+
+    def disturbed(self):
+        began.append(self)
+        if len(began) == 1:
+            raise RuntimeError("dictionary changed size during iteration")
+        start(self)
+
+    monkeypatch.setattr(pool.ThreadPool, "start", disturbed)
+    with Engine.threads(1) as engine, engine.session() as session:
+        session.submit(abs, -3)
+        assert session.next(30).value == 3
+    assert len(began) == 2
+    assert "dictionary changed size" in (began[0].folder / "cannot-start.txt").read_text()
+
+    def never(self):
+        began.append(self)
+        raise RuntimeError("no thread can be started")
+
+    monkeypatch.setattr(pool.ThreadPool, "start", never)
+    with Engine.threads(1) as engine, pytest.raises(EngineError, match="cannot start: no thread can be started"):
+        engine.wait_ready()
+    assert len(began) == 4

@@ -166,13 +166,19 @@ class Engine(Dispatch):
                 self._store.close()
         _open_engines.discard(self)
 
-    def _start(self) -> None:
+    def _start(self, again: bool = False) -> None:
         bounded_torch()
         try:
             self.pool.start()
         except BaseException as error:
             with contextlib.suppress(OSError):
                 (self.pool.folder / "cannot-start.txt").write_text(traceback.format_exc())
+            # Parsl looks at dictionaries of the whole process, which other threads change meanwhile (imports do).
+            if not again and self.pool.restartable and type(error) is RuntimeError and self.state == "starting":
+                self.pool.close()
+                self.pool = self._make_pool()
+                self._start(again=True)
+                return
             self._fail(f"{self.name} cannot start: {error}; Parsl's logs are in {self.pool.folder}")
             return
         with self._lock:
