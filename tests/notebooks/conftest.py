@@ -24,10 +24,10 @@ def pytest_terminal_summary(terminalreporter, config):
     if not rows:
         return
     terminalreporter.section("notebooks, each on one core")
-    terminalreporter.line(f"{'notebook':<32}{'cells':>6}{'seconds':>9}{'peak MB':>9}{'processes':>11}")
+    terminalreporter.line(f"{'notebook':<32}{'cells':>6}{'seconds':>9}{'CPU s':>8}{'peak MB':>9}{'processes':>11}")
     for row in rows:
         terminalreporter.line(
-            f"{row.notebook:<32}{row.cells:>6}{row.seconds:>9.1f}{row.peak_mb:>9.0f}{row.processes:>11}"
+            f"{row.notebook:<32}{row.cells:>6}{row.seconds:>9.1f}{row.cpu_seconds:>8.1f}{row.peak_mb:>9.0f}{row.processes:>11}"
         )
     if os.environ.get("SCILAB_WRITE_RESULTS"):
         path = config.rootpath / "tests" / "benchmarks" / "results" / "notebooks.json"
@@ -42,6 +42,7 @@ def pytest_terminal_summary(terminalreporter, config):
                     "cells": row.cells,
                     "cores": row.cores,
                     "seconds": round(row.seconds, 1),
+                    "cpu_seconds": round(row.cpu_seconds, 1),
                     "peak_mb": round(row.peak_mb),
                     "processes": row.processes,
                 }

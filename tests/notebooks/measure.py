@@ -26,6 +26,8 @@ class Measurement:
     cells: int = 0
     seconds: float = 0.0
     """From starting the kernel to the end of the last cell."""
+    cpu_seconds: float = 0.0
+    """What the kernel and its descendants computed; unlike ``seconds``, it does not grow with what else runs here."""
     peak_mb: float = 0.0
     """Largest sum, over the processes alive at one time, of what they hold; what they share counts once."""
     processes: int = 0
@@ -48,9 +50,9 @@ def run_on_one_core(path: Path, folder: Path, timeout_s: float = 300) -> Measure
     with one_core():
         client.create_kernel_manager()
         client.start_new_kernel(cwd=str(folder))
-    memory = MemoryWatch(client.km.provisioner.pid)
-    pinnable = hasattr(memory.kernel, "cpu_affinity")
-    result.cores = len(memory.kernel.cpu_affinity()) if pinnable else psutil.cpu_count()
+    watch = ProcessWatch(client.km.provisioner.pid)
+    pinnable = hasattr(watch.kernel, "cpu_affinity")
+    result.cores = len(watch.kernel.cpu_affinity()) if pinnable else psutil.cpu_count()
     try:
         client.start_new_kernel_client()
         for index, cell in enumerate(notebook.cells):
@@ -59,11 +61,12 @@ def run_on_one_core(path: Path, folder: Path, timeout_s: float = 300) -> Measure
         result.problems.append(f"cell {index + 1}: {error}")
     finally:
         result.seconds = time.monotonic() - started
-        memory.stop()
+        watch.stop()
         client._cleanup_kernel()
-    result.peak_mb, result.processes = memory.peak_bytes / MB, memory.most_processes
+    result.cpu_seconds = sum(watch.cpu.values())
+    result.peak_mb, result.processes = watch.peak_bytes / MB, watch.most_processes
     result.problems += [f"printed a traceback: {text}" for text in printed_tracebacks(code)]
-    result.problems += [f"outlived the kernel: {name}" for name in memory.left_alive(within_s=5)]
+    result.problems += [f"outlived the kernel: {name}" for name in watch.left_alive(within_s=5)]
     return result
 
 
@@ -87,13 +90,15 @@ def one_core():
         os.sched_setaffinity(0, cores)
 
 
-class MemoryWatch:
-    """Samples a process and everything it ever started, also what was re-parented since."""
+class ProcessWatch:
+    """Samples the memory and CPU time of a process and everything it ever started, also what was re-parented since."""
 
     def __init__(self, pid: int):
         self.kernel = psutil.Process(pid)
         self.peak_bytes, self.most_processes = 0, 0
         self._known = {self.kernel}
+        self.cpu: dict[psutil.Process, float] = {}
+        """Seconds each process has computed, as last seen."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
@@ -117,6 +122,9 @@ class MemoryWatch:
         for process in list(self._known):
             with contextlib.suppress(psutil.Error):
                 self._known.update(process.children(recursive=True))
+        for process in self._known:
+            with contextlib.suppress(psutil.Error):
+                self.cpu[process] = sum(process.cpu_times()[:2])
         held = [parts for process in self._known if (parts := memory_parts(process))]
         if held:
             own, files = zip(*held, strict=True)
@@ -138,6 +146,8 @@ def memory_parts(process: psutil.Process) -> tuple[int, int] | None:
         lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()[1:]
         status = Path(f"/proc/{process.pid}/status").read_text()
     except (OSError, psutil.Error):
+        return None
+    if "RssFile:" not in status:  # it has ended, and nobody has asked for its status
         return None
     share = {line.partition(":")[0]: int(line.split()[1]) * 1024 for line in lines}
     (files,) = (int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("RssFile:"))

@@ -1,10 +1,13 @@
 """The measurement itself, on small notebooks whose memory and failures are known."""
 
 import os
+import sys
+import time
 
 import nbformat
+import psutil
 import pytest
-from measure import run_on_one_core
+from measure import memory_parts, run_on_one_core
 
 # 100 MB in a child of the kernel, kept until it is told to go; touched, so that it is resident.
 CHILD = """
@@ -50,11 +53,29 @@ def test_memory_of_the_kernel_and_its_children_is_counted(measured):
     assert (idle.processes, child.processes) == (1, 2)
 
 
+def test_cpu_time_is_counted_and_waiting_is_not(measured):
+    burn = "import time; t = time.process_time()\nwhile time.process_time() - t < {}: pass"
+    child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {burn.format(1)!r}])"
+    idle, own, other = measured("import time; time.sleep(2)"), measured(burn.format(2)), measured(child)
+    assert own.cpu_seconds - idle.cpu_seconds == pytest.approx(2, abs=0.5)
+    assert other.cpu_seconds - idle.cpu_seconds == pytest.approx(1, abs=0.5)
+
+
 def test_the_kernel_has_one_core_and_this_process_keeps_its_own(measured):
     before = os.sched_getaffinity(0)
     result = measured("import os; assert len(os.sched_getaffinity(0)) == 1")
     assert result.problems == [] and result.cores == 1
     assert os.sched_getaffinity(0) == before
+
+
+@pytest.mark.skipif(not psutil.LINUX, reason="elsewhere psutil says how much memory a process holds")
+def test_an_ended_process_holds_nothing():
+    child = psutil.Popen([sys.executable, "-c", ""])
+    while child.status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    assert memory_parts(child) is None
+    child.wait()
+    assert memory_parts(child) is None
 
 
 def test_a_failed_cell_is_named_and_ends_the_run(measured, tmp_path):

@@ -8,7 +8,7 @@ from measure import run_on_one_core
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 PEAK_MB = 2000  # what Binder allows
-SECONDS = 60  # what a person is asked to wait for the whole notebook, on one core
+CPU_SECONDS = 60  # one core to itself has the whole notebook done within a minute
 
 
 @pytest.mark.slow
@@ -21,4 +21,4 @@ def test_notebook_runs_on_one_core_within_binders_memory(path, tmp_path, report)
     report(measured)
     assert measured.problems == []
     assert measured.peak_mb <= PEAK_MB
-    assert measured.seconds < SECONDS
+    assert measured.cpu_seconds < CPU_SECONDS
