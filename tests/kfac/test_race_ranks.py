@@ -1,5 +1,6 @@
 """Races over ranks: the same as in one process, the trouble of each rank told, nothing left running."""
 
+import contextlib
 import json
 import os
 import signal
@@ -33,8 +34,12 @@ def finals(race):
 
 def ranks_of(pid):
     """Processes below `pid` that are ranks."""
-    found = psutil.Process(pid).children(recursive=True)
-    return [process for process in found if "scilab.kfac.rank" in process.cmdline()]
+    found = []
+    for process in psutil.Process(pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # also one that has ended and was not asked for its status
+            if "scilab.kfac.rank" in process.cmdline():
+                found.append(process)
+    return found
 
 
 def gone(processes, within_s=10.0):

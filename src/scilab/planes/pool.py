@@ -11,6 +11,7 @@ import pickle
 import shlex
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -225,7 +226,7 @@ class ProcessPool(Pool):
         from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
         from parsl.launchers import SimpleLauncher
 
-        from .block import OwnGroupProvider
+        from .providers import OwnGroupProvider
 
         warm_pool = f"{shlex.quote(sys.executable)} {shlex.quote(str(HERE / 'htex_pool.py'))}"
         htex = HighThroughputExecutor(
@@ -280,15 +281,17 @@ class ProcessPool(Pool):
 
     def close(self) -> None:
         executor = self.executor
-        block_pids = [] if executor is None else [str(job) for job in executor.provider.resources]
+        blocks = [] if executor is None else [job["process"] for job in executor.provider.resources.values()]
         super().close()
         process = getattr(executor, "interchange_proc", None)
         if process is not None and process.poll() is None:
             process.terminate()
             process.wait(5)
-        for pid in block_pids:
-            with contextlib.suppress(ProcessLookupError, PermissionError, ValueError):
-                os.killpg(os.getpgid(int(pid)), signal.SIGKILL)
+        for block in blocks:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(block.pid, signal.SIGKILL)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                block.wait(5)
 
 
 class ConfigPool(Pool):
@@ -311,6 +314,9 @@ class ConfigPool(Pool):
         self.folder = scratch_folder(_made(config.run_dir))
 
     def config(self) -> Any:
+        from .providers import spare_fork_handlers
+
+        spare_fork_handlers(getattr(self._config.executors[0], "provider", None))
         return self._config
 
     def own_store(self) -> Store:

@@ -74,6 +74,7 @@ class Run(Shown):
         self._subscribers: list[Callable[[Run], object]] = []
         self._changed = threading.Condition(threading.RLock())  # guards status, counters, clock and claim
         self._thread = threading.Thread(target=self._drive, name=f"run {self.id}", daemon=True)
+        self._beating = threading.Thread(target=self._pulse, name=f"pulse of run {self.id}", daemon=True)
         self._ended = threading.Event()
 
     @classmethod
@@ -130,7 +131,7 @@ class Run(Shown):
             importlib.import_module("torch")
         _unfinished.add(self)
         self._thread.start()
-        threading.Thread(target=self._pulse, name=f"pulse of run {self.id}", daemon=True).start()
+        self._beating.start()
         return self
 
     def pause(self) -> Run:
@@ -313,14 +314,17 @@ class Run(Shown):
             self._claim = None
         _unfinished.discard(self)
         self._notify()
-        self._ended.set()
+        with self._changed:
+            self._ended.set()
+            self._changed.notify_all()
 
     def _pulse(self) -> None:
         """Keep the heartbeat, and see when a capability that was told to pause has fallen silent."""
         while not self._ended.is_set():
             with self._changed:
                 settling = self._hears and self.status == "pausing"
-                self._changed.wait(SETTLE_S if settling else HEARTBEAT_S)
+                if not self._ended.is_set():
+                    self._changed.wait(SETTLE_S if settling else HEARTBEAT_S)
                 quiet = time.monotonic() - max(self._wished_at, self._recorded_at) >= SETTLE_S
                 settled = settling and quiet and self.status == "pausing"
                 if settled or (self.status in LIVE and time.time() - self._claim.beat >= HEARTBEAT_S):
@@ -366,8 +370,9 @@ def _leave() -> None:
         except Exception:
             continue
     deadline = time.monotonic() + 2.0
-    for run in runs:
-        run._thread.join(max(0.0, deadline - time.monotonic()))
+    for thread in [each for run in runs for each in (run._thread, run._beating)]:
+        # One that is left when the interpreter ends can abort it, if it comes back to the interpreter just then.
+        thread.join(max(0.0, deadline - time.monotonic()))
 
 
 # Before the thread pools of concurrent.futures are shut, which is before atexit: a capability that could submit nothing
