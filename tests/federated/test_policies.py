@@ -32,6 +32,7 @@ from scilab.federated import (
 from scilab.federated.streams import stream
 from scilab.federated.wires import on_grid
 from scilab.planes import Engine
+from scilab.planes.pool import ThreadPool
 from scilab.runs.checkpoint import from_bytes, to_bytes
 
 SPEEDS = [16.0, 32.0, 64.0, 8.0, 128.0, 4.0]
@@ -383,6 +384,21 @@ def test_a_real_deadline_does_not_wait_for_a_slow_device(tmp_path):
         first, second = finished(run(slow))
         over.touch()
     assert first.staleness == ((0, 5),) and second.staleness == ((0, 5),)
+
+
+def test_a_real_deadline_counts_from_the_engines_first_answer(monkeypatch):
+    start = ThreadPool.start
+
+    def late(self):
+        time.sleep(3.0)
+        start(self)
+
+    monkeypatch.setattr(ThreadPool, "start", late)
+    (only,) = finished(run(Federation(
+        Net(), data(), Topology.flat(6), FIT, partition=given(*PARTS), rounds=1, engine="threads:1",
+        policies=Deadline(2.5, 1, late="drop"),
+    )))  # fmt: skip
+    assert only.staleness == ((0, 6),)
 
 
 def test_who_keeps_failing_is_asked_no_more_where_nobody_waits():

@@ -14,18 +14,19 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from ..planes import Engine, Stopped
+from ..planes import Completion, Engine, Stopped
 from .buffers import check_buffers, own_names
 from .checks import as_pair, check_parts, check_sites, try_step
 from .cohort import fitting
+from .contributions import nothing
 from .deployment import Deployment
 from .fedavg import FedAvg
 from .flow import Flow
 from .flow_state import restore, snapshot
 from .layout import Layout, fill, pack, tensors_of
 from .partition import Partition, iid
-from .policies import Synchronous, as_policies, plain_policy
-from .records import RoundFinished
+from .policies import Deadline, Synchronous, as_policies, plain_policy
+from .records import Notice, RoundFinished
 from .round import Round
 from .strategies import as_strategy
 from .streams import stream
@@ -193,6 +194,11 @@ class Federation:
 
     def _flow(self, deployment: Deployment, version: Any) -> Iterator[Any]:
         """Not all wait: the state of what is under way belongs to the state of the federation."""
+        if not deployment.simulated and any(isinstance(policy, Deadline) for policy in self.policies):
+            # The start of the engine is no device's delay: deadlines count from its first answer.
+            deployment.session.submit(nothing)
+            while not isinstance(heard := deployment.session.next(), Completion):
+                yield Notice(str(heard.get("reason", heard)))
         flow, store = Flow(deployment, self.policies, self.total, version, self._state["round"]), deployment.store
         if self._state.get("flow", {}).get("of") == self._flows_over:
             restore(flow, self._state["flow"])
