@@ -195,8 +195,8 @@ class ThreadPool(Pool):
 
     def close(self) -> None:
         # Waits for no thread: one may be stuck in a task that was given up.
-        if self.executor is not None and self.executor.executor is not None:
-            inner = self.executor.executor
+        inner = getattr(self.executor, "executor", None)  # not there where the start was disturbed
+        if inner is not None:
             inner.shutdown(wait=False, cancel_futures=True)
             inner.shutdown = lambda *_, **__: None
         super().close()

@@ -125,9 +125,16 @@ class Database:
 
     def _is_ours(self) -> bool:
         """False if the file is still empty; an error if it is another program's, or of a newer scilab."""
-        (application,) = self._connection.execute("PRAGMA application_id").fetchone()
-        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-        (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        execute, alone = self._connection.execute, not self._connection.in_transaction
+        if alone:  # all three from one moment: another kernel may be making the tables just now
+            execute("BEGIN")
+        try:
+            (application,) = execute("PRAGMA application_id").fetchone()
+            (version,) = execute("PRAGMA user_version").fetchone()
+            (tables,) = execute("SELECT count(*) FROM sqlite_master").fetchone()
+        finally:
+            if alone and self._connection.in_transaction:
+                execute("ROLLBACK")
         if application == self.application and version > self.version:
             raise self.error(
                 f"{self.path} was written by a newer scilab (schema {version}, this one knows {self.version}). "
