@@ -68,7 +68,6 @@ def test_the_kernel_has_one_core_and_this_process_keeps_its_own(measured):
     assert os.sched_getaffinity(0) == before
 
 
-@pytest.mark.skipif(not psutil.LINUX, reason="elsewhere psutil says how much memory a process holds")
 def test_an_ended_process_holds_nothing():
     child = psutil.Popen([sys.executable, "-c", ""])
     while child.status() != psutil.STATUS_ZOMBIE:

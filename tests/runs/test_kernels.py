@@ -1,6 +1,7 @@
 """Several kernels on one journal, and kernels that die."""
 
 import os
+import sqlite3
 import time
 
 import pytest
@@ -9,6 +10,7 @@ from test_run import ticks
 from walk import Walk, bare, undisturbed
 
 from scilab.runs import Journal, JournalError, Run
+from scilab.runs.database import Database
 from scilab.runs.liveness import LIVE, driver
 from scilab.storage import liveness
 
@@ -126,3 +128,31 @@ def test_a_forked_child_is_refused():
     os.waitpid(child, 0)
     assert len(said) == 2 and all("was opened before this process was forked" in text for text in said)
     assert journal.runs()[0].count == 2
+
+
+def test_a_journal_that_another_kernel_is_just_making_is_no_strangers(tmp_path, monkeypatch):
+    """Its tables may come at any moment of the look whether the file is a journal."""
+    path, made, connect = tmp_path / "journal.db", [], sqlite3.connect
+
+    def makes(statement):
+        if "sqlite_master" not in statement or made:
+            return
+        made.append(statement)
+        other = connect(path, 0.0, isolation_level=None)
+        try:
+            other.execute("BEGIN IMMEDIATE")
+            Database.create_tables(other.execute)
+            other.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            assert "locked" in str(error)
+        other.close()
+
+    def watched(*args, **given):
+        connection = connect(*args, **given)
+        connection.set_trace_callback(makes)
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", watched)
+    journal = Journal(path)
+    assert made and journal.runs() == []
+    journal.close()
