@@ -10,7 +10,8 @@ from ipywidgets import Widget
 from scilab.literature import Found, LabelStore, Span, Task, sample_tasks
 from scilab.literature.tokenizer import chemical_tokenizer
 from scilab.widgets import LabelWidget
-from scilab.widgets.label import AHEAD, KEPT, tokens
+from scilab.widgets.choosing import AHEAD, KEPT
+from scilab.widgets.tokens import tokens
 
 
 class Knows:

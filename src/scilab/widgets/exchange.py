@@ -17,8 +17,9 @@ from scilab.literature.split import held_out
 from .asking import Asking
 from .assets import bundle
 from .fields import Field, Text, Toggle, for_page, judge
-from .label import HERE, tokens
+from .panel import HERE
 from .publisher import Publisher
+from .tokens import tokens
 from .words import DASH, number
 from .worker import Worker
 

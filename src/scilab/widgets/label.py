@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import random
-import re
 import secrets
 import socket
 import tempfile
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
-from unicodedata import category
 
 import anywidget
 import traitlets
@@ -24,16 +20,15 @@ from scilab.literature import LabelStore, Span, Task
 
 from .asking import Asking
 from .assets import bundle
+from .choosing import AHEAD, Choosing, text_of
 from .fields import Choice, Field, Number, Text, Toggle, for_page, judge
 from .files import Files
 from .publisher import Publisher
+from .tokens import tokens
 from .worker import Worker
 
 HERE = Path(__file__).parent
-AHEAD = 16  # texts in the page; more are chosen once half of them are answered
-KEPT = 1  # of these, when a new model chooses: the one that is being read
 PACE_OF = 30  # answers over which the pace is told
-_TOKEN = re.compile(r"(?:[^\W_]|(?<=\d)[.,](?=\d))+|[^\w\s]|_")
 NO_MODEL = "There is no model yet: texts come in random order."
 PAUSE_S = 300.0  # no text is read for so long: the rest was a pause
 
@@ -51,26 +46,6 @@ def _labels(text: str) -> None:
         raise ValueError("Each label once.")
 
 
-def tokens(text: str) -> list[tuple[int, int]]:
-    """(start, end) of the words and marks that are pointed at, in code points.
-
-    They are the tokens of `scilab.literature.chemical_tokenizer`, found without loading spaCy, but for combining marks:
-    a letter, its marks and the letters after them stay together.
-    """
-    found: list[tuple[int, int]] = []
-    for start, end in (match.span() for match in _TOKEN.finditer(text)):
-        joined = found and found[-1][1] == start
-        if joined and (_combines(text[start]) or (_combines(text[start - 1]) and text[start].isalnum())):
-            found[-1] = (found[-1][0], end)
-        else:
-            found.append((start, end))
-    return found
-
-
-def _combines(character: str) -> bool:
-    return category(character).startswith("M")
-
-
 def arm_of(answer_id: str) -> str:
     """ "policy" or "random": how the text of an answer was chosen, as its id says; "random" if it does not."""
     return "policy" if answer_id.startswith("policy ") else "random"
@@ -81,7 +56,7 @@ def split_labels(text: str) -> tuple[str, ...]:
     return tuple(filter(None, (part.strip() for part in text.split(","))))
 
 
-class LabelWidget(Files, Asking, anywidget.AnyWidget):
+class LabelWidget(Files, Choosing, Asking, anywidget.AnyWidget):
     """Text after text to be labelled: ``LabelWidget("labels.db")``, or a `LabelStore`.
 
     ``recogniser`` suggests spans, and what is labelled next follows from what it does not know. It all works without a
@@ -117,9 +92,8 @@ class LabelWidget(Files, Asking, anywidget.AnyWidget):
         super().__init__()
         self.store = store if hasattr(store, "answer") else LabelStore(store)
         self._lock = threading.RLock()
-        self._recogniser, self._seed, self._model_text, self._coming = recogniser, seed, "", ""
+        self._recogniser, self._seed = recogniser, seed
         self._typed: dict[str, Any] = {"annotator": annotator, "labels": ", ".join(self.store.labels)}
-        self._offered, self._set, self._given, self._choosing = [], 0, 0, False
         self._pace: deque[float] = deque(maxlen=PACE_OF)
         self._heard: deque[str] = deque(maxlen=1000)
         self._worker, self._publisher = Worker(self), Publisher(self._flush)
@@ -207,7 +181,7 @@ class LabelWidget(Files, Asking, anywidget.AnyWidget):
             self.store.answer(task, who, given, answer, answer_id, seconds)
             if answer_id not in self._heard:
                 self._heard.append(answer_id)
-                self._offered = [item for item in self._offered if _text(item) != key.split(".")[0]]
+                self._offered = [item for item in self._offered if text_of(item) != key.split(".")[0]]
                 self._recount()
             if len(self._offered) <= AHEAD // 2:
                 self._choose()
@@ -222,7 +196,7 @@ class LabelWidget(Files, Asking, anywidget.AnyWidget):
                 raise ValueError("There is no answer of yours to take back.")
             spans = [[span.start, span.end, span.label, None] for span in taken.spans]
             item = self._item(taken.task, "You answered this before.", spans, arm_of(taken.answer_id))
-            self._offered = [item, *(each for each in self._offered if _text(each) != _text(item))]
+            self._offered = [item, *(each for each in self._offered if text_of(each) != text_of(item))]
             self._recount()
             return {"item": item}
 
@@ -276,68 +250,6 @@ class LabelWidget(Files, Asking, anywidget.AnyWidget):
         self._offered = []
         self._recount()
         self._choose(anew=True)
-
-    def _choose(self, anew: bool = False) -> None:
-        """Have more texts ready; ``anew`` also chooses again what the page does not show yet."""
-        if self._recogniser is None:
-            with self._lock:
-                self._take(self._in_order(), anew)
-        elif not self._choosing or anew:
-            self._choosing = True
-            self._chooser.submit(self._try_to_choose, anew, self._set)
-
-    def _pool(self, anew: bool) -> list[Task]:
-        kept = {_text(item) for item in self._offered[:KEPT if anew else None]}
-        return [task for task in self.store.unanswered(self.values["annotator"]) if str(task.task_hash) not in kept]
-
-    def _in_order(self) -> list[tuple[Task, str]]:
-        """Everybody has the same random order, so that the answers of several can be compared."""
-        tasks = self._pool(anew=True)
-        tasks.sort(key=lambda task: random.Random(f"{self._seed} {task.task_hash}").random())
-        return [(task, "") for task in tasks[:AHEAD]]
-
-    def _try_to_choose(self, anew: bool, of: int) -> None:
-        try:
-            self._choose_by_model(anew, of)
-        except Exception as error:  # said, and labelling goes on in random order
-            self._trouble = {"message": f"The model cannot choose texts: {error}", "details": traceback.format_exc()}
-            with self._lock:
-                self._choosing = False
-                self._take(self._in_order(), anew)
-        self._model_text = self._coming
-        self._publisher.wake()
-
-    def _choose_by_model(self, anew: bool, of: int) -> None:
-        from scilab.literature.sampling import next_texts
-
-        with self._lock:
-            values, recogniser, pool = self.values, self._recogniser, self._pool(anew)
-            labelled = [answer.task for answer in self.store.answered(values["annotator"])]
-        chosen = pool and next_texts(recogniser, pool, labelled, AHEAD, policy=values["policy"],
-                                     random_share=values["random_share"], seed=self._seed)  # fmt: skip
-        texts = [each.task.text for each in chosen]
-        found = list(recogniser.find(texts, scores=True)) if values["suggestions"] else [()] * len(texts)
-        with self._lock:
-            self._choosing = False
-            if of == self._set:
-                spans = [[[f.start, f.end, f.label, round(f.score, 3)] for f in each] for each in found]
-                pairs = zip(chosen, spans, strict=True)
-                self._take([(each.task, each.why, own, each.arm) for each, own in pairs], anew)
-
-    def _take(self, chosen: Sequence[tuple], anew: bool) -> None:
-        """Offer these after what is offered already; ``anew`` after the first few, which the page may show."""
-        first = self._offered[:KEPT if anew else None]
-        known = {_text(item) for item in first}
-        more = [self._item(*each) for each in chosen if str(each[0].task_hash) not in known]
-        self._offered = [*first, *more][:2 * AHEAD]
-
-    def _item(self, task: Task, why: str = "", spans: list | None = None, arm: str = "random") -> dict:
-        self._given += 1
-        if spans is None:
-            spans = [[s.start, s.end, s.label, None] for s in task.spans] if self.values["suggestions"] else []
-        where = [str(task.meta[name]) for name in ("paper", "section", "source") if task.meta.get(name)]
-        return {"key": f"{task.task_hash}.{self._set}-{self._given}", "text": task.text, "tokens": tokens(task.text),
-                "spans": spans, "why": why, "arm": arm, "where": " · ".join(where)}  # fmt: skip
 
     def _task(self, key: str) -> Task:
         number = int(key.split(".")[0])
@@ -420,11 +332,6 @@ class LabelWidget(Files, Asking, anywidget.AnyWidget):
         sent = [item["key"] for item in self.items.get("list", ())]
         now = [item["key"] for item in offered["list"]]
         return self.items.get("set") != offered["set"] or not set(now) <= set(sent)
-
-
-def _text(item: Mapping) -> str:
-    """Which text is offered; each time it is, under another key."""
-    return item["key"].split(".")[0]
 
 
 def _project(path: str | Path) -> str:
